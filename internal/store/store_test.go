@@ -1,0 +1,78 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"testing"
+)
+
+func open(t testing.TB) *Store {
+	t.Helper()
+	s, err := Open(context.Background(), Config{Path: filepath.Join(t.TempDir(), "banksia.db")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+func TestOpenRefusesNewerDatabase(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a folder with ? and #", "banksia.db")
+	if _, err := Open(t.Context(), Config{Path: path}); err == nil {
+		t.Fatal("a database was opened in a folder that does not exist")
+	}
+	path = filepath.Join(t.TempDir(), "a ? and #.db")
+	for range 2 { // the second opening finds nothing to do
+		s, err := Open(t.Context(), Config{Path: path})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Close()
+	}
+	s, err := Open(t.Context(), Config{Path: path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = s.Write(t.Context(), func(tx *Tx) error {
+		_, err := tx.Exec(`INSERT INTO schema_migrations (version, name, applied_at) VALUES (9999, 'future', 0)`)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Close()
+	if _, err := Open(t.Context(), Config{Path: path}); !errors.Is(err, ErrNewerDatabase) {
+		t.Errorf("opening a newer database: %v", err)
+	}
+}
+
+func TestWriteKeepsNothingOfAFailure(t *testing.T) {
+	s := open(t)
+	boom := errors.New("boom")
+	set := func(tx *Tx) error {
+		_, err := tx.Exec(`INSERT INTO settings (name, value) VALUES ($1, $2)`, "a", []byte{1})
+		return err
+	}
+	if err := s.Write(t.Context(), func(tx *Tx) error { return errors.Join(set(tx), boom) }); !errors.Is(err, boom) {
+		t.Fatal(err)
+	}
+	func() {
+		defer func() { recover() }()
+		s.Write(t.Context(), func(tx *Tx) error { set(tx); panic("boom") })
+	}()
+	ctx, cancel := context.WithCancel(t.Context())
+	if err := s.Write(ctx, func(tx *Tx) error { defer cancel(); return set(tx) }); !errors.Is(err, context.Canceled) {
+		t.Fatalf("a commit after cancellation: %v", err)
+	}
+	if err := s.Write(t.Context(), set); err != nil {
+		t.Fatalf("something remained: %v", err)
+	}
+	if err := s.Write(t.Context(), set); !errors.Is(err, ErrDuplicate) {
+		t.Fatalf("a second row of the same name: %v", err)
+	}
+}
