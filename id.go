@@ -64,49 +64,63 @@ const (
 	idTextLength = 22
 )
 
+// anyID is any of the identifier types above.
+type anyID interface {
+	~[16]byte
+	Prefix() string
+}
+
 // NewID returns a fresh version 7 UUID (RFC 9562), so that rows created
-// together lie together in an index.
-func NewID[K interface{ prefix() string }](now time.Time) (id ID[K]) {
+// together lie together in an index: NewID[AssetID](time.Now()).
+func NewID[T anyID](now time.Time) T {
+	var id [16]byte
 	rand.Read(id[6:]) // never fails, says crypto/rand
 	var ms [8]byte
 	binary.BigEndian.PutUint64(ms[:], uint64(now.UnixMilli()))
 	copy(id[:6], ms[2:])
 	id[6] = id[6]&0x0f | 0x70
 	id[8] = id[8]&0x3f | 0x80
-	return id
+	return T(id)
 }
 
-// ParseID reads the text form. It fails on another prefix, another length, a
-// character outside the alphabet, and a value over 128 bits.
-func ParseID[K interface{ prefix() string }](text string) (id ID[K], err error) {
-	var kind K
-	tail, ok := strings.CutPrefix(text, kind.prefix())
+// ParseID reads the text form: ParseID[AssetID]("asset_..."). It fails on another
+// prefix, another length, a character outside the alphabet, and a value over 128
+// bits.
+func ParseID[T anyID](text string) (T, error) {
+	var none T
+	tail, ok := strings.CutPrefix(text, none.Prefix())
 	if !ok || len(tail) != idTextLength {
-		return id, fmt.Errorf("not an ID of the form %s followed by %d characters", kind.prefix(), idTextLength)
+		return none, fmt.Errorf("not an ID of the form %s followed by %d characters", none.Prefix(), idTextLength)
 	}
 	var hi, lo uint64
 	for i := 0; i < len(tail); i++ {
 		digit := strings.IndexByte(idAlphabet, tail[i])
 		if digit < 0 {
-			return id, fmt.Errorf("an ID cannot hold the character %q", tail[i])
+			return none, fmt.Errorf("an ID cannot hold the character %q", tail[i])
 		}
 		carry, low := bits.Mul64(lo, 57)
 		low, c := bits.Add64(low, uint64(digit), 0)
 		over, high := bits.Mul64(hi, 57)
 		high, c = bits.Add64(high, carry, c)
 		if over != 0 || c != 0 {
-			return id, fmt.Errorf("the ID is larger than 128 bits")
+			return none, fmt.Errorf("the ID is larger than 128 bits")
 		}
 		hi, lo = high, low
 	}
+	var id [16]byte
 	binary.BigEndian.PutUint64(id[:8], hi)
 	binary.BigEndian.PutUint64(id[8:], lo)
-	return id, nil
+	return T(id), nil
+}
+
+// Prefix is what the text form of this kind begins with.
+func (id ID[K]) Prefix() string {
+	var kind K
+	return kind.prefix()
 }
 
 // String returns the text form, such as asset_BM3nUmJ6fkBqBADyz5FEiu.
 func (id ID[K]) String() string {
-	var kind K
 	var text [idTextLength]byte
 	hi, lo := binary.BigEndian.Uint64(id[:8]), binary.BigEndian.Uint64(id[8:])
 	for i := idTextLength - 1; i >= 0; i-- {
@@ -115,7 +129,7 @@ func (id ID[K]) String() string {
 		lo, rest = bits.Div64(rest, lo, 57)
 		text[i] = idAlphabet[rest]
 	}
-	return kind.prefix() + string(text[:])
+	return id.Prefix() + string(text[:])
 }
 
 // IsZero tells whether the ID is unset.
@@ -125,7 +139,7 @@ func (id ID[K]) IsZero() bool { return id == ID[K]{} }
 func (id ID[K]) MarshalText() ([]byte, error) { return []byte(id.String()), nil }
 
 func (id *ID[K]) UnmarshalText(text []byte) (err error) {
-	*id, err = ParseID[K](string(text))
+	*id, err = ParseID[ID[K]](string(text))
 	return err
 }
 

@@ -24,7 +24,7 @@ func TestIDVectors(t *testing.T) {
 		if got := want.String(); got != "asset_"+tail {
 			t.Errorf("%s is written %s, want asset_%s", uuid, got, tail)
 		}
-		if got, err := ParseID[assetKind]("asset_" + tail); err != nil || got != want {
+		if got, err := ParseID[AssetID]("asset_" + tail); err != nil || got != want {
 			t.Errorf("%s is read as %x, %v", tail, got, err)
 		}
 	}
@@ -38,7 +38,7 @@ func TestParseIDRejects(t *testing.T) {
 		"asset_zzzzzzzzzzzzzzzzzzzzzz", "asset_BM3nUmJ6fkBqBADyz5FEi", "asset_BM3nUmJ6fkBqBADyz5FEiuu",
 		"asset_BM3nUmJ6fkBqBADyz5FEi0", "asset_BM3nUmJ6fkBqBADyz5FE\x00u", "ASSET_BM3nUmJ6fkBqBADyz5FEiu",
 	} {
-		if id, err := ParseID[assetKind](text); err == nil {
+		if id, err := ParseID[AssetID](text); err == nil {
 			t.Errorf("%q was read as %x", text, id)
 		}
 	}
@@ -47,7 +47,7 @@ func TestParseIDRejects(t *testing.T) {
 func TestIDTextOrderIsByteOrder(t *testing.T) {
 	ids := make([]AssetID, 500)
 	for i := range ids {
-		ids[i] = NewID[assetKind](time.UnixMilli(int64(i%7) * 1e11))
+		ids[i] = NewID[AssetID](time.UnixMilli(int64(i%7) * 1e11))
 	}
 	sort.Slice(ids, func(i, j int) bool { return string(ids[i][:]) < string(ids[j][:]) })
 	for i := 1; i < len(ids); i++ {
@@ -63,7 +63,7 @@ func FuzzParseID(f *testing.F) {
 	f.Add("asset_zzzzzzzzzzzzzzzzzzzzzz")
 	f.Add("asset_version_2222222222222222222222")
 	f.Fuzz(func(t *testing.T, text string) {
-		id, err := ParseID[assetKind](text)
+		id, err := ParseID[AssetID](text)
 		if err == nil && id.String() != text {
 			t.Errorf("%q was read as %s", text, id)
 		}

@@ -1,0 +1,26 @@
+package store
+
+import "strconv"
+
+// query collects the arguments of a statement while its text is put together.
+// Only fixed text is ever concatenated; whatever comes from outside is an
+// argument.
+type query struct{ args []any }
+
+// arg adds an argument and returns its placeholder.
+func (q *query) arg(value any) string {
+	q.args = append(q.args, value)
+	return "$" + strconv.Itoa(len(q.args))
+}
+
+// list adds arguments and returns their placeholders, separated by commas.
+func list[T any](q *query, values []T) string {
+	text := ""
+	for i, value := range values {
+		if i > 0 {
+			text += ", "
+		}
+		text += q.arg(value)
+	}
+	return text
+}
