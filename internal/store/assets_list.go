@@ -235,11 +235,18 @@ func (tx *Tx) sees(scope banksia.Scope, library banksia.LibraryID) (bool, error)
 
 // listAssets reads one asset more than the limit.
 func (tx *Tx) listAssets(f AssetFilter) ([]banksia.Asset, error) {
+	text, args, err := tx.listQuery(f)
+	if err != nil {
+		return nil, err
+	}
+	return tx.assetsFrom(text, args...)
+}
+
+func (tx *Tx) listQuery(f AssetFilter) (text string, args []any, err error) {
 	var after position
 	if f.StartingAfter != nil {
-		var err error
 		if after, err = tx.positionOf(f); err != nil {
-			return nil, err
+			return "", nil, err
 		}
 	}
 	direction, beyond := " DESC", " < "
@@ -248,7 +255,7 @@ func (tx *Tx) listAssets(f AssetFilter) ([]banksia.Asset, error) {
 	}
 	selection, err := newSelection(tx, f)
 	if err != nil {
-		return nil, err
+		return "", nil, err
 	}
 	q := &selection.q
 	order := " ORDER BY time" + direction + ", id" + direction
@@ -264,8 +271,9 @@ func (tx *Tx) listAssets(f AssetFilter) ([]banksia.Asset, error) {
 			return " AND (" + time + ", " + id + ")" + beyond + "(" + q.arg(after.local) + ", " + q.arg(*f.StartingAfter) + ")"
 		})
 	}
-	return tx.assetsFrom(`SELECT `+assetColumns+` FROM (`+keys+order+` LIMIT `+q.arg(f.Limit+1)+`) k CROSS JOIN assets a CROSS JOIN asset_versions v
-		WHERE a.id = k.id AND v.id = a.current_version_id ORDER BY k.time`+direction+`, k.id`+direction, q.args...)
+	text = `SELECT ` + assetColumns + ` FROM (` + keys + order + ` LIMIT ` + q.arg(f.Limit+1) + `) k CROSS JOIN assets a CROSS JOIN asset_versions v
+		WHERE a.id = k.id AND v.id = a.current_version_id ORDER BY k.time` + direction + `, k.id` + direction
+	return text, q.args, nil
 }
 
 // trashed selects by the time of trashing. The trash is small beside a library,
