@@ -115,8 +115,11 @@ func (w *walker) eachEntry(name string, do func(entry) error) error {
 			method:      zf.Method,
 			crc:         zf.CRC32,
 		}
-		if e.modified.Year() < 1980 { // the format cannot say that: not given
+		switch {
+		case e.modified.Year() < 1980: // the format cannot say that: not given
 			e.modified = info.ModTime()
+		case e.modified.Location() == time.UTC: // a wall clock of unknown place
+			e.modified = inLocation(e.modified, w.location)
 		}
 		if slices.ContainsFunc(strings.Split(e.path, "/"), ignored) {
 			continue

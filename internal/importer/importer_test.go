@@ -255,11 +255,15 @@ func TestRetries(t *testing.T) {
 		want func(slept []time.Duration) bool
 	}{
 		{"429 with seconds", func(w http.ResponseWriter) { w.Header().Set("Retry-After", "7"); w.WriteHeader(429) },
-			func(d []time.Duration) bool { return slices.Equal(d, []time.Duration{7 * time.Second, 7 * time.Second}) }},
+			func(d []time.Duration) bool {
+				return slices.Equal(d, []time.Duration{7 * time.Second, 7 * time.Second})
+			}},
 		{"502 with a date", func(w http.ResponseWriter) {
 			w.Header().Set("Retry-After", time.Unix(1_700_000_009, 0).UTC().Format(http.TimeFormat))
 			w.WriteHeader(502)
-		}, func(d []time.Duration) bool { return slices.Equal(d, []time.Duration{9 * time.Second, 9 * time.Second}) }},
+		}, func(d []time.Duration) bool {
+			return slices.Equal(d, []time.Duration{9 * time.Second, 9 * time.Second})
+		}},
 		{"500 backs off", func(w http.ResponseWriter) { w.WriteHeader(500) },
 			func(d []time.Duration) bool {
 				return len(d) == 2 && d[0] >= firstDelay && d[1] >= 2*firstDelay && d[1] <= 3*firstDelay

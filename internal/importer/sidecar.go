@@ -146,8 +146,7 @@ func (it *item) times(about facts, in *time.Location) (created, modified string)
 	taken := at
 	if about.original != nil {
 		if about.original.Offset == nil {
-			wall := time.UnixMicro(about.original.Wall).UTC()
-			taken = time.Date(wall.Year(), wall.Month(), wall.Day(), wall.Hour(), wall.Minute(), wall.Second(), wall.Nanosecond(), in)
+			taken = inLocation(time.UnixMicro(about.original.Wall).UTC(), in)
 		} else {
 			taken = time.UnixMicro(about.original.Wall - int64(*about.original.Offset)*60e6).In(time.FixedZone("", *about.original.Offset*60))
 		}
@@ -156,6 +155,11 @@ func (it *item) times(about facts, in *time.Location) (created, modified string)
 		}
 	}
 	return formatTime(taken), formatTime(at)
+}
+
+// inLocation is the moment at which the clocks in a place showed the same.
+func inLocation(t time.Time, in *time.Location) time.Time {
+	return time.Date(t.Year(), t.Month(), t.Day(), t.Hour(), t.Minute(), t.Second(), t.Nanosecond(), in)
 }
 
 func formatTime(t time.Time) string {

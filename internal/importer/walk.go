@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/banksia-photos/banksia/internal/media"
 )
@@ -96,6 +97,7 @@ func findRoots(paths []string) ([]string, error) {
 type walker struct {
 	ctx      context.Context
 	openFile func(name string) (*os.File, error)
+	location *time.Location // of times without an offset in archives
 
 	media       func(*item) error // an error ends the walk
 	unsupported func(name string)
@@ -108,7 +110,7 @@ type walker struct {
 }
 
 func (im *importer) newWalker(ctx context.Context) *walker {
-	return &walker{ctx: ctx, openFile: im.openFile}
+	return &walker{ctx: ctx, openFile: im.openFile, location: im.opts.Location}
 }
 
 func (w *walker) walk(roots []string) error {
