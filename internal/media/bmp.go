@@ -124,42 +124,46 @@ func bmpHeader(path string) (header, error) {
 	return header{width: b.width, height: b.height, orientation: 1, pages: 1}, nil
 }
 
-// openBMP decodes a bitmap. Transparency is ignored, since most programs leave
-// the fourth byte zero. Rows that a truncated file lacks stay black.
 func (cfg workerConfig) openBMP(path string) (*raster, error) {
 	file, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("read the file: %w", err)
 	}
 	defer file.Close()
-	b, err := readBitmap(file)
-	if err != nil {
-		return nil, err
-	}
-	if err := checkSize(b.width, b.height, cfg.MaxPixels); err != nil {
-		return nil, err
-	}
-	if int64(b.width)*int64(b.height)*3 > cfg.MemoryLimit/2 {
-		return nil, tooLarge("", "Decoding the BMP takes more memory than is allowed.")
-	}
 	info, err := file.Stat()
 	if err != nil {
 		return nil, fmt.Errorf("read the file: %w", err)
 	}
-	if b.pixelsAt >= info.Size() {
-		return nil, corrupt("", "The BMP has no pixels.")
+	b, pixels, err := decodeBMP(file, info.Size(), min(cfg.MaxPixels, cfg.MemoryLimit/2/3))
+	if err != nil {
+		return nil, err
 	}
-	pixels := make([]byte, b.width*b.height*3)
-	from := bufio.NewReaderSize(io.NewSectionReader(file, b.pixelsAt, info.Size()-b.pixelsAt), 64<<10)
+	return imageOf(pixels, b.width, b.height, 3)
+}
+
+// decodeBMP gives rows of RGB. Transparency is ignored, since most programs leave
+// the fourth byte zero. Rows that a truncated file lacks stay black.
+func decodeBMP(file io.ReaderAt, size, maxPixels int64) (b bitmap, pixels []byte, err error) {
+	if b, err = readBitmap(file); err != nil {
+		return b, nil, err
+	}
+	if err := checkSize(b.width, b.height, maxPixels); err != nil {
+		return b, nil, err
+	}
+	if b.pixelsAt >= size {
+		return b, nil, corrupt("", "The BMP has no pixels.")
+	}
+	pixels = make([]byte, b.width*b.height*3)
+	from := bufio.NewReaderSize(io.NewSectionReader(file, b.pixelsAt, size-b.pixelsAt), 64<<10)
 	if b.compression == bmpRLE8 || b.compression == bmpRLE4 {
 		err = b.decodeRuns(from, pixels)
 	} else {
 		err = b.decodeRows(from, pixels)
 	}
 	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
-		return nil, fmt.Errorf("read the file: %w", err)
+		return b, nil, fmt.Errorf("read the file: %w", err)
 	}
-	return imageOf(pixels, b.width, b.height, 3)
+	return b, pixels, nil
 }
 
 // row is where row y, counted from the first in the file, goes.

@@ -49,7 +49,7 @@ func (cfg workerConfig) imageHeader(path string, format Format) (header, error) 
 	if format.Name == "bmp" {
 		return bmpHeader(path)
 	}
-	h, err := encoded{path: path}.header()
+	h, err := (&encoded{path: path}).header()
 	if err != nil {
 		return header{}, explainDecoder(err, path, format)
 	}

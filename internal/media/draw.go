@@ -50,7 +50,7 @@ func (cfg workerConfig) open(ctx context.Context, path string, format Format) (d
 	case format.Name == "bmp":
 		source, err = cfg.openBMP(path)
 	default:
-		source = encoded{path: path}
+		source = &encoded{path: path}
 	}
 	if err != nil {
 		return nil, header{}, err
@@ -142,13 +142,60 @@ func decoderWords(err error, path string) string {
 	return text
 }
 
-// draw writes the orders, largest first, each from the one before.
-func (cfg workerConfig) draw(ctx context.Context, path string, format Format, orders []Order) ([]Drawn, error) {
+// draw writes the orders.
+func (cfg workerConfig) draw(ctx context.Context, path string, format Format, orders []Order) (drawn []Drawn, err error) {
 	source, h, err := cfg.open(ctx, path, format)
 	if err != nil {
 		return nil, err
 	}
 	defer source.close()
+	err = savingRest(source, path, format, func() error {
+		drawn, err = cfg.drawFrom(source, h, orders)
+		return err
+	})
+	return drawn, err
+}
+
+// savingRest runs work on a source. Of a truncated file it uses the pixels that
+// are there, unless those are none.
+func savingRest(source drawable, path string, format Format, work func() error) error {
+	err := work()
+	if err == nil {
+		return nil
+	}
+	err = explainDecoder(err, path, format)
+	file, ok := source.(*encoded)
+	if !ok || !errors.Is(err, ErrCorrupt) {
+		return err
+	}
+	file.lenient = true
+	if blank, blankErr := isBlank(file); blankErr != nil || blank || work() != nil {
+		return err
+	}
+	return nil
+}
+
+// isBlank tells whether all pixels are alike.
+func isBlank(source drawable) (bool, error) {
+	small, err := source.shrink(thumbHashEdge)
+	if err != nil {
+		return false, err
+	}
+	defer small.close()
+	pixels, err := small.rgba()
+	if err != nil {
+		return false, err
+	}
+	for i := range pixels {
+		if pixels[i] != pixels[i%4] {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// drawFrom draws the largest first, and each other from the one before.
+func (cfg workerConfig) drawFrom(source drawable, h header, orders []Order) ([]Drawn, error) {
 	webp := h.alpha
 	mimeType, maxSide := typeJPEG, maxJPEGSide
 	if webp {
@@ -171,20 +218,21 @@ func (cfg workerConfig) draw(ctx context.Context, path string, format Format, or
 	defer func() { last.close() }()
 	for _, i := range sequence {
 		var next *raster
+		var err error
 		if last != nil {
 			next, err = last.shrink(edge(orders[i]))
 		} else {
 			next, err = source.shrink(edge(orders[i]))
 		}
 		if err != nil {
-			return nil, explainDecoder(err, path, format)
+			return nil, err
 		}
 		// Larger pixels than these are decoded a second time rather than kept.
 		if next.bytes() <= cfg.MemoryLimit/4 {
 			kept, err := next.keep()
 			next.close()
 			if err != nil {
-				return nil, explainDecoder(err, path, format)
+				return nil, err
 			}
 			last.close()
 			last, next = kept, nil
@@ -194,10 +242,10 @@ func (cfg workerConfig) draw(ctx context.Context, path string, format Format, or
 			picture = next
 		}
 		drawn[i] = Drawn{Variant: orders[i].Variant, MIMEType: mimeType, Width: picture.width(), Height: picture.height()}
-		err := picture.save(orders[i].Path, webp)
+		err = picture.save(orders[i].Path, webp)
 		next.close()
 		if err != nil {
-			return nil, explainDecoder(err, path, format)
+			return nil, err
 		}
 		written, err := os.Stat(orders[i].Path)
 		if err != nil {
@@ -211,20 +259,24 @@ func (cfg workerConfig) draw(ctx context.Context, path string, format Format, or
 // thumbHashEdge is the largest side that ThumbHash is defined for.
 const thumbHashEdge = 100
 
-func (cfg workerConfig) thumbHash(ctx context.Context, path string, format Format) ([]byte, error) {
+func (cfg workerConfig) thumbHash(ctx context.Context, path string, format Format) (hash []byte, err error) {
 	source, _, err := cfg.open(ctx, path, format)
 	if err != nil {
 		return nil, err
 	}
 	defer source.close()
-	small, err := source.shrink(thumbHashEdge)
-	if err != nil {
-		return nil, explainDecoder(err, path, format)
-	}
-	defer small.close()
-	pixels, err := small.rgba()
-	if err != nil {
-		return nil, explainDecoder(err, path, format)
-	}
-	return thumbHash(small.width(), small.height(), pixels)
+	err = savingRest(source, path, format, func() error {
+		small, err := source.shrink(thumbHashEdge)
+		if err != nil {
+			return err
+		}
+		defer small.close()
+		pixels, err := small.rgba()
+		if err != nil {
+			return err
+		}
+		hash, err = thumbHash(small.width(), small.height(), pixels)
+		return err
+	})
+	return hash, err
 }

@@ -59,7 +59,7 @@ func (cfg workerConfig) rawHeader(path string, format Format) (header, error) {
 		if !raw.rgb {
 			return h, noPreview(format)
 		}
-		small, err := encoded{path: path}.header()
+		small, err := (&encoded{path: path}).header()
 		if err != nil {
 			return h, explainDecoder(err, path, format)
 		}
@@ -95,7 +95,7 @@ func (cfg workerConfig) openRaw(path string, format Format) (drawable, error) {
 	}
 	if best.length == 0 {
 		if raw.rgb {
-			return encoded{path: path, orientation: raw.orientation}, nil
+			return &encoded{path: path, orientation: raw.orientation}, nil
 		}
 		return nil, noPreview(format)
 	}
@@ -106,7 +106,7 @@ func (cfg workerConfig) openRaw(path string, format Format) (drawable, error) {
 	if _, err := io.ReadFull(io.NewSectionReader(file, best.offset, best.length), data); err != nil {
 		return nil, fmt.Errorf("read the file: %w", err)
 	}
-	return encoded{data: data, orientation: raw.orientation}, nil
+	return &encoded{data: data, orientation: raw.orientation}, nil
 }
 
 func readRaw(file *os.File, format Format) (*rawFile, error) {

@@ -35,8 +35,8 @@ const (
 	photometricLinearRaw = 34892
 )
 
-// tiffWalk visits directories, each once.
-type tiffWalk struct {
+// rawWalk visits directories, each once.
+type rawWalk struct {
 	raw   *rawFile
 	base  int64 // offsets count from here
 	order binary.ByteOrder
@@ -54,7 +54,7 @@ func (raw *rawFile) readTIFF(base int64, format Format) error {
 	if len(head) < 8 {
 		return corrupt("", "The %s is truncated.", formatTitle(format))
 	}
-	walk := &tiffWalk{raw: raw, base: base, seen: map[int64]bool{}}
+	walk := &rawWalk{raw: raw, base: base, seen: map[int64]bool{}}
 	switch string(head[:2]) {
 	case "II":
 		walk.order = binary.LittleEndian
@@ -82,15 +82,15 @@ func (raw *rawFile) readTIFF(base int64, format Format) error {
 	return nil
 }
 
-// tiffEntry is one field of a directory.
-type tiffEntry struct {
+// rawEntry is one field of a directory.
+type rawEntry struct {
 	kind  uint16
 	count uint32
 	value [4]byte // the values, or where they are
 }
 
 // directory reads the entries at offset, and the offset of the next directory.
-func (w *tiffWalk) directory(base, offset int64) (entries map[uint16]tiffEntry, next int64) {
+func (w *rawWalk) directory(base, offset int64) (entries map[uint16]rawEntry, next int64) {
 	head := w.raw.read(base+offset, 2)
 	if offset <= 0 || len(head) < 2 {
 		return nil, 0
@@ -100,10 +100,10 @@ func (w *tiffWalk) directory(base, offset int64) (entries map[uint16]tiffEntry, 
 		return nil, 0
 	}
 	body := w.raw.read(base+offset+2, count*12+4)
-	entries = make(map[uint16]tiffEntry, count)
+	entries = make(map[uint16]rawEntry, count)
 	for i := range min(count, len(body)/12) {
 		field := body[i*12 : i*12+12]
-		entries[w.order.Uint16(field)] = tiffEntry{kind: w.order.Uint16(field[2:]), count: w.order.Uint32(field[4:]), value: [4]byte(field[8:12])}
+		entries[w.order.Uint16(field)] = rawEntry{kind: w.order.Uint16(field[2:]), count: w.order.Uint32(field[4:]), value: [4]byte(field[8:12])}
 	}
 	if len(body) == count*12+4 {
 		next = int64(w.order.Uint32(body[count*12:]))
@@ -111,12 +111,12 @@ func (w *tiffWalk) directory(base, offset int64) (entries map[uint16]tiffEntry, 
 	return entries, next
 }
 
-// tiffSizes are the bytes of one value of each type; 13 is IFD.
-var tiffSizes = map[uint16]int{1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 13: 4}
+// rawSizes are the bytes of one value of each type; 13 is IFD.
+var rawSizes = map[uint16]int{1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 13: 4}
 
 // numbers reads at most 64 values of an entry; of rationals the whole part.
-func (w *tiffWalk) numbers(e tiffEntry) []int64 {
-	size := tiffSizes[e.kind]
+func (w *rawWalk) numbers(e rawEntry) []int64 {
+	size := rawSizes[e.kind]
 	if size == 0 || e.count == 0 {
 		return nil
 	}
@@ -145,7 +145,7 @@ func (w *tiffWalk) numbers(e tiffEntry) []int64 {
 }
 
 // visit takes what one directory says and queues those it points to.
-func (w *tiffWalk) visit(offset int64, first bool, format Format) {
+func (w *rawWalk) visit(offset int64, first bool, format Format) {
 	entries, next := w.directory(w.base, offset)
 	one := func(tag uint16) int64 {
 		if values := w.numbers(entries[tag]); len(values) > 0 {
@@ -199,7 +199,7 @@ func (w *tiffWalk) visit(offset int64, first bool, format Format) {
 
 // visitOlympus finds the preview in the notes of Olympus and OM System cameras:
 // a directory whose offsets count from the start of the notes.
-func (w *tiffWalk) visitOlympus(offset int64) {
+func (w *rawWalk) visitOlympus(offset int64) {
 	base := w.base + offset
 	var directoryAt int64
 	switch head := w.raw.read(base, 16); {
@@ -212,7 +212,7 @@ func (w *tiffWalk) visitOlympus(offset int64) {
 	default:
 		return
 	}
-	inner := &tiffWalk{raw: w.raw, base: base, order: w.order}
+	inner := &rawWalk{raw: w.raw, base: base, order: w.order}
 	notes, _ := inner.directory(base, directoryAt)
 	settingsAt, ok := notes[rawOlympusSettings]
 	if !ok {

@@ -38,6 +38,7 @@ int media_header(VipsSource *source, MediaHeader *header) {
 	header->orientation = vips_image_get_orientation(image);
 	header->alpha = vips_image_hasalpha(image);
 	header->pages = vips_image_get_n_pages(image);
+	header->profile = vips_image_get_typeof(image, VIPS_META_ICC_NAME) != 0;
 	g_object_unref(image);
 	return 0;
 }
@@ -99,16 +100,17 @@ static int upright(VipsImage *in, int orientation, VipsImage **out) {
 	return failed;
 }
 
-int media_shrink(VipsSource *source, int edge, int orientation, int profile, VipsImage **out) {
+int media_shrink(VipsSource *source, int edge, int orientation, int profile, int lenient, VipsImage **out) {
 	VipsImage *shrunk, *turned;
+	VipsFailOn fail_on = lenient ? VIPS_FAIL_ON_NONE : VIPS_FAIL_ON_TRUNCATED;
 	int failed;
 
 	if (profile)
 		failed = vips_thumbnail_source(source, &shrunk, edge, "height", edge, "size", VIPS_SIZE_DOWN,
-			"no_rotate", orientation != 0, "export_profile", "srgb", NULL);
+			"no_rotate", orientation != 0, "fail_on", fail_on, "export_profile", "srgb", NULL);
 	else
 		failed = vips_thumbnail_source(source, &shrunk, edge, "height", edge, "size", VIPS_SIZE_DOWN,
-			"no_rotate", orientation != 0, NULL);
+			"no_rotate", orientation != 0, "fail_on", fail_on, NULL);
 	if (failed)
 		return -1;
 	failed = upright(shrunk, orientation, &turned);

@@ -45,10 +45,14 @@ type encoded struct {
 	data []byte
 	// orientation replaces what the file itself says; 0: does not.
 	orientation int
+	// profile tells that a colour profile is embedded; header sets it.
+	profile bool
+	// lenient draws what is there of a truncated file.
+	lenient bool
 }
 
 // open gives a source and the function that frees it.
-func (e encoded) open() (*C.VipsSource, func(), error) {
+func (e *encoded) open() (*C.VipsSource, func(), error) {
 	if e.data != nil {
 		if len(e.data) == 0 {
 			return nil, nil, errors.New("no data")
@@ -72,7 +76,7 @@ func (e encoded) open() (*C.VipsSource, func(), error) {
 	return source, func() { C.g_object_unref(C.gpointer(source)) }, nil
 }
 
-func (e encoded) header() (header, error) {
+func (e *encoded) header() (header, error) {
 	source, free, err := e.open()
 	if err != nil {
 		return header{}, err
@@ -84,6 +88,7 @@ func (e encoded) header() (header, error) {
 	}
 	result := header{width: int(h.width), height: int(h.height), orientation: int(h.orientation),
 		alpha: h.alpha != 0, pages: int(h.pages)}
+	e.profile = h.profile != 0
 	if e.orientation != 0 {
 		result.orientation = e.orientation
 	}
@@ -113,26 +118,33 @@ func (i *raster) height() int { return int(i.c.Ysize) }
 func (i *raster) bytes() int64 { return int64(i.c.Xsize) * int64(i.c.Ysize) * int64(i.c.Bands) }
 
 // shrink decodes so that neither side exceeds edge, upright and in sRGB. A colour
-// profile that cannot be used is ignored, as browsers do.
-func (e encoded) shrink(edge int) (*raster, error) {
-	result, err := e.shrinkWith(edge, 1)
-	if err == nil || !strings.Contains(err.Error(), "profile") && !strings.Contains(err.Error(), "icc") {
-		return result, err
+// profile that cannot be used is ignored, as browsers do. header comes first.
+func (e *encoded) shrink(edge int) (*raster, error) {
+	result, err := e.shrinkWith(edge, e.profile)
+	if err != nil && e.profile && strings.Contains(err.Error(), "profile") {
+		return e.shrinkWith(edge, false)
 	}
-	return e.shrinkWith(edge, 0)
+	return result, err
 }
 
-func (e encoded) shrinkWith(edge int, profile int) (*raster, error) {
+func (e *encoded) shrinkWith(edge int, profile bool) (*raster, error) {
 	source, free, err := e.open()
 	if err != nil {
 		return nil, err
 	}
 	result := &raster{free: free}
-	if C.media_shrink(source, C.int(edge), C.int(e.orientation), C.int(profile), &result.c) != 0 {
+	if C.media_shrink(source, C.int(edge), C.int(e.orientation), cBool(profile), cBool(e.lenient), &result.c) != 0 {
 		free()
 		return nil, vipsError()
 	}
 	return result, nil
+}
+
+func cBool(set bool) C.int {
+	if set {
+		return 1
+	}
+	return 0
 }
 
 // shrink makes a smaller image, or the same where this one is small enough.
@@ -196,7 +208,7 @@ func (i *raster) rgba() ([]byte, error) {
 	return C.GoBytes(pixels, C.int(length)), nil
 }
 
-func (e encoded) close() {}
+func (e *encoded) close() {}
 
 // header makes pixels drawable.
 func (i *raster) header() (header, error) {

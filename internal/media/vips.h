@@ -7,6 +7,7 @@ typedef struct {
 	int orientation;   // EXIF, 1 to 8
 	int alpha;         // boolean
 	int pages;         // frames or pages, 1 or more
+	int profile;       // boolean: a colour profile is embedded
 } MediaHeader;
 
 int media_vips_start(void);
@@ -19,8 +20,10 @@ int media_header(VipsSource *source, MediaHeader *header);
 
 // media_shrink decodes a source so that neither side exceeds edge, in sRGB or
 // grey of 8 bits. orientation 0 follows the orientation in the file; 1 to 8 is
-// applied instead of it. With profile 0 a colour profile in it is ignored.
-int media_shrink(VipsSource *source, int edge, int orientation, int profile, VipsImage **out);
+// applied instead of it. profile tells whether to convert from the embedded colour
+// profile; without one, libvips would convert from CIELAB and change the colours. lenient draws what is
+// there of a truncated file.
+int media_shrink(VipsSource *source, int edge, int orientation, int profile, int lenient, VipsImage **out);
 
 // media_shrink_image does the same from an upright image.
 int media_shrink_image(VipsImage *in, int edge, VipsImage **out);
