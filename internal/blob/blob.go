@@ -1,0 +1,85 @@
+// Package blob keeps the bytes of a library: originals under the address of
+// their content, and derived files under their version and variant.
+//
+// A Store promises that a key either names the whole of what was put there or
+// does not exist, also after a crash or a power cut at any moment.
+package blob
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"io"
+	"time"
+
+	"github.com/banksia-photos/banksia"
+)
+
+// Sentinels of this package, for errors.Is.
+var (
+	// ErrNotExist says that nothing is stored under a key.
+	ErrNotExist = errors.New("no such blob")
+	// ErrFull says that the storage has no room left.
+	ErrFull = errors.New("the storage is full")
+	// ErrUnavailable says that the storage failed for now.
+	ErrUnavailable = errors.New("the storage is unavailable")
+)
+
+// Key names a blob: slash-separated parts of letters, digits, '.', '_' and '-'.
+type Key string
+
+// Original is the key of uploaded bytes.
+func Original(sha256 banksia.Digest) Key {
+	name := hex.EncodeToString(sha256)
+	return Key("originals/" + name[:2] + "/" + name[2:4] + "/" + name)
+}
+
+// Derived is the key of a variant drawn from a version.
+func Derived(version banksia.VersionID, variant banksia.VariantName) Key {
+	return Key(derivedPrefix(version) + string(variant))
+}
+
+// derivedPrefix begins with the last characters of the ID, which are random,
+// where the first ones follow the time.
+func derivedPrefix(version banksia.VersionID) string {
+	name := hex.EncodeToString(version[:])
+	return "derived/" + name[30:] + "/" + name[28:30] + "/" + name + "/"
+}
+
+// Info is what is known of a stored blob.
+type Info struct {
+	Key     Key
+	Size    int64
+	ModTime time.Time
+}
+
+// Reader reads a stored blob from anywhere in it.
+type Reader interface {
+	io.ReadSeekCloser
+	io.ReaderAt
+}
+
+// Store is one place that keeps blobs. Its methods may be called concurrently.
+type Store interface {
+	// Put stores what the reader gives under the key, replacing what was there.
+	// When it returns nil the bytes are durable.
+	Put(ctx context.Context, key Key, content io.Reader) error
+	// Adopt stores a local file, made by Incoming or by a decoder inside the
+	// store's temporary folder, and removes it from there. Like Put otherwise;
+	// a key that names its content and exists already is left alone.
+	Adopt(ctx context.Context, key Key, path string) error
+	// Open reads a blob; ErrNotExist when there is none.
+	Open(ctx context.Context, key Key) (Reader, Info, error)
+	// Fetch gives a local file with the content of the blob, for programs that
+	// read files. The caller does not change it and calls release when done.
+	Fetch(ctx context.Context, key Key) (path string, release func(), err error)
+	// Stat tells size and time of a blob; ErrNotExist when there is none.
+	Stat(ctx context.Context, key Key) (Info, error)
+	// Delete removes a blob; a missing one is no error.
+	Delete(ctx context.Context, key Key) error
+	// List calls f for every blob whose key begins with the prefix, in no
+	// particular order, until f fails.
+	List(ctx context.Context, prefix Key, f func(Info) error) error
+	// TempDir is a local folder for files on their way into the store.
+	TempDir() string
+}

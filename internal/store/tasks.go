@@ -1,0 +1,252 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/hex"
+	"fmt"
+	"time"
+
+	"github.com/banksia-photos/banksia"
+)
+
+// EnqueueTask makes a task of an asset pending: a new row, or the row of the same
+// asset and type started anew under a new delivery id.
+func (tx *Tx) EnqueueTask(t *banksia.Task) error {
+	now := tx.Now()
+	t.ID, t.CreatedAt, t.Status = banksia.NewID[banksia.TaskID](now), now, banksia.TaskPending
+	t.DeliveryID = newDeliveryID(now)
+	_, err := tx.Exec(`INSERT INTO tasks (id, delivery_id, user_id, library_id, asset_id, task_type, status, created_at, due_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $8)
+		ON CONFLICT (asset_id, task_type) DO UPDATE SET delivery_id = excluded.delivery_id, status = excluded.status, retry_count = 0,
+			started_at = NULL, completed_at = NULL, due_at = excluded.due_at`,
+		t.ID, t.DeliveryID, t.UserID, t.LibraryID, t.AssetID, t.Type, t.Status, now.UnixMicro())
+	if err != nil {
+		return fmt.Errorf("enqueue %s: %w", t.Type, err)
+	}
+	return nil
+}
+
+// newDeliveryID has the form of a UUID, as clients expect of the queue's own id.
+func newDeliveryID(now time.Time) string {
+	id := banksia.NewID[banksia.TaskID](now)
+	text := hex.EncodeToString(id[:])
+	return text[:8] + "-" + text[8:12] + "-" + text[12:16] + "-" + text[16:20] + "-" + text[20:]
+}
+
+const taskColumns = `id, delivery_id, user_id, library_id, asset_id, task_type, status, retry_count, error_message, result, created_at, started_at, completed_at`
+
+func scanTask(rows *sql.Rows) (t banksia.Task, err error) {
+	var library sql.Null[banksia.LibraryID]
+	var asset sql.Null[banksia.AssetID]
+	var created int64
+	var started, completed *int64
+	err = rows.Scan(&t.ID, &t.DeliveryID, &t.UserID, &library, &asset, &t.Type, &t.Status, &t.RetryCount, &t.ErrorMessage, &t.Result, &created, &started, &completed)
+	t.CreatedAt = timeOf(created)
+	if library.Valid {
+		t.LibraryID = &library.V
+	}
+	if asset.Valid {
+		t.AssetID = &asset.V
+	}
+	if started != nil {
+		at := timeOf(*started)
+		t.StartedAt = &at
+	}
+	if completed != nil {
+		at := timeOf(*completed)
+		t.CompletedAt = &at
+	}
+	return t, err
+}
+
+func (tx *Tx) tasks(text string, args ...any) (tasks []banksia.Task, err error) {
+	err = tx.each(text, args, func(rows *sql.Rows) error {
+		t, err := scanTask(rows)
+		tasks = append(tasks, t)
+		return err
+	})
+	return tasks, err
+}
+
+// ClaimTasks takes up to limit tasks whose time has come, oldest first, until
+// their lease ends. A task whose lease ran out is claimed again like any other.
+func (s *Store) ClaimTasks(ctx context.Context, limit int, lease time.Duration) (claimed []banksia.Task, err error) {
+	err = s.Write(ctx, func(tx *Tx) error {
+		now := tx.Now().UnixMicro()
+		claimed, err = tx.tasks(`UPDATE tasks SET status = 'started', started_at = $1, due_at = $2
+			WHERE id IN (SELECT id FROM tasks WHERE due_at IS NOT NULL AND due_at <= $1 ORDER BY due_at LIMIT $3) RETURNING `+taskColumns,
+			now, now+lease.Microseconds(), limit)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("claim tasks: %w", err)
+	}
+	return claimed, nil
+}
+
+// NextTaskDue tells when the next task may be claimed; ok is false when nothing
+// waits.
+func (s *Store) NextTaskDue(ctx context.Context) (due time.Time, ok bool, err error) {
+	err = s.Read(ctx, func(tx *Tx) error {
+		var at *int64
+		err := tx.QueryRow(`SELECT MIN(due_at) FROM tasks WHERE due_at IS NOT NULL`).Scan(&at)
+		if at != nil {
+			due, ok = timeOf(*at), true
+		}
+		return err
+	})
+	return due, ok, err
+}
+
+// RenewTasks moves the end of the lease of tasks that still run.
+func (s *Store) RenewTasks(ctx context.Context, tasks []banksia.Task, lease time.Duration) error {
+	return s.Write(ctx, func(tx *Tx) error {
+		for _, t := range tasks {
+			_, err := tx.Exec(`UPDATE tasks SET due_at = $1 WHERE id = $2 AND delivery_id = $3 AND due_at IS NOT NULL`, tx.Now().Add(lease).UnixMicro(), t.ID, t.DeliveryID)
+			if err != nil {
+				return fmt.Errorf("renew task %s: %w", t.ID, err)
+			}
+		}
+		return nil
+	})
+}
+
+// RescueTasks makes every started task due at once. Only a process that is alone
+// on its database may call it, at start: whoever ran them is dead.
+func (s *Store) RescueTasks(ctx context.Context) (n int64, err error) {
+	err = s.Write(ctx, func(tx *Tx) error {
+		result, err := tx.Exec(`UPDATE tasks SET due_at = $1 WHERE status = 'started' AND due_at > $1`, tx.Now().UnixMicro())
+		if err == nil {
+			n, err = result.RowsAffected()
+		}
+		return err
+	})
+	return n, err
+}
+
+// FinishTask ends a task well, within the transaction that stores its result. A
+// task that was enqueued anew meanwhile stays pending.
+func (tx *Tx) FinishTask(t banksia.Task, result string) error {
+	return tx.endTask(t, `status = 'success', result = $1, completed_at = $2, due_at = NULL`, result)
+}
+
+// FailTask ends a task for good; message is for the people who see the task.
+func (tx *Tx) FailTask(t banksia.Task, message string) error {
+	return tx.endTask(t, `status = 'failure', error_message = $1, completed_at = $2, due_at = NULL`, message)
+}
+
+func (tx *Tx) endTask(t banksia.Task, set, text string) error {
+	_, err := tx.Exec(`UPDATE tasks SET `+set+` WHERE id = $3 AND delivery_id = $4`, text, tx.Now().UnixMicro(), t.ID, t.DeliveryID)
+	if err != nil {
+		return fmt.Errorf("end task %s: %w", t.ID, err)
+	}
+	return nil
+}
+
+// RetryTask lets a task wait before it is claimed again.
+func (tx *Tx) RetryTask(t banksia.Task, message string, wait time.Duration) error {
+	_, err := tx.Exec(`UPDATE tasks SET retry_count = retry_count + 1, error_message = $1, due_at = $2 WHERE id = $3 AND delivery_id = $4`,
+		message, tx.Now().Add(wait).UnixMicro(), t.ID, t.DeliveryID)
+	if err != nil {
+		return fmt.Errorf("retry task %s: %w", t.ID, err)
+	}
+	return nil
+}
+
+// ReleaseTask gives a claimed task back untouched.
+func (tx *Tx) ReleaseTask(t banksia.Task) error {
+	_, err := tx.Exec(`UPDATE tasks SET status = 'pending', started_at = NULL, due_at = $1 WHERE id = $2 AND delivery_id = $3`, tx.Now().UnixMicro(), t.ID, t.DeliveryID)
+	if err != nil {
+		return fmt.Errorf("release task %s: %w", t.ID, err)
+	}
+	return nil
+}
+
+// UnfinishedTasks counts the tasks that are neither done nor failed.
+func (s *Store) UnfinishedTasks(ctx context.Context) (n int, err error) {
+	err = s.Read(ctx, func(tx *Tx) error {
+		return tx.QueryRow(`SELECT COUNT(*) FROM tasks WHERE due_at IS NOT NULL`).Scan(&n)
+	})
+	return n, err
+}
+
+// TaskFilter says which tasks a list holds.
+type TaskFilter struct {
+	LibraryID *banksia.LibraryID // nil: all within the scope
+	AssetID   *banksia.AssetID
+	Status    banksia.TaskStatus // "": any
+	Type      banksia.TaskType   // "": any
+	Limit     int
+}
+
+// ListTasks reads tasks within the scope, newest first.
+func (s *Store) ListTasks(ctx context.Context, scope banksia.Scope, f TaskFilter) (tasks []banksia.Task, err error) {
+	var q query
+	text := `SELECT ` + taskColumns + ` FROM tasks WHERE user_id = ` + q.arg(scope.UserID)
+	if scope.LibraryIDs != nil {
+		if len(scope.LibraryIDs) == 0 {
+			return nil, nil
+		}
+		text += ` AND library_id IN (` + list(&q, scope.LibraryIDs) + `)`
+	}
+	if f.LibraryID != nil {
+		text += ` AND library_id = ` + q.arg(*f.LibraryID)
+	}
+	if f.AssetID != nil {
+		text += ` AND asset_id = ` + q.arg(*f.AssetID)
+	}
+	if f.Status != "" {
+		text += ` AND status = ` + q.arg(string(f.Status))
+	}
+	if f.Type != "" {
+		text += ` AND task_type = ` + q.arg(string(f.Type))
+	}
+	text += ` ORDER BY created_at DESC, id DESC LIMIT ` + q.arg(f.Limit)
+	err = s.Read(ctx, func(tx *Tx) error {
+		tasks, err = tx.tasks(text, q.args...)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list tasks: %w", err)
+	}
+	return tasks, nil
+}
+
+// GetTask reads a task by its id or by its delivery id.
+func (s *Store) GetTask(ctx context.Context, scope banksia.Scope, id *banksia.TaskID, deliveryID string) (task banksia.Task, err error) {
+	err = s.Read(ctx, func(tx *Tx) error {
+		var tasks []banksia.Task
+		var err error
+		if id != nil {
+			tasks, err = tx.tasks(`SELECT `+taskColumns+` FROM tasks WHERE id = $1 AND user_id = $2`, *id, scope.UserID)
+		} else {
+			tasks, err = tx.tasks(`SELECT `+taskColumns+` FROM tasks WHERE delivery_id = $1 AND user_id = $2`, deliveryID, scope.UserID)
+		}
+		if err != nil {
+			return fmt.Errorf("get task: %w", err)
+		}
+		if len(tasks) == 0 || tasks[0].LibraryID != nil && !scope.Sees(*tasks[0].LibraryID) {
+			return banksia.NotFound("Task")
+		}
+		task = tasks[0]
+		return nil
+	})
+	return task, err
+}
+
+// TaskAsset reads the asset of a task, whatever its state; found is false when it
+// was purged.
+func (s *Store) TaskAsset(ctx context.Context, id banksia.AssetID) (asset banksia.Asset, found bool, err error) {
+	err = s.Read(ctx, func(tx *Tx) error {
+		assets, err := tx.assetsFrom(`SELECT `+assetColumns+` FROM assets a JOIN asset_versions v ON v.id = a.current_version_id WHERE a.id = $1`, id)
+		if err != nil {
+			return fmt.Errorf("asset of task: %w", err)
+		}
+		if len(assets) > 0 {
+			asset, found = assets[0], true
+		}
+		return nil
+	})
+	return asset, found, err
+}
