@@ -192,7 +192,7 @@ func TestResumeAfterInterruption(t *testing.T) {
 	}
 	first := newRun(t, s, state, root)
 	summary, err := first.do(t, ctx)
-	if !errors.Is(err, context.Canceled) || !summary.Interrupted || summary.Imported < 30 || summary.Imported > 40 || summary.Failed != 0 {
+	if !errors.Is(err, context.Canceled) || !summary.Interrupted || summary.Imported < 30 || summary.Imported > 43 || summary.Failed != 0 {
 		t.Fatalf("the interrupted run ends with %v and %+v", err, summary)
 	}
 	if !strings.Contains(first.out.String(), "goes on where it stopped") {
@@ -325,6 +325,8 @@ func TestStopsEarly(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), row.want) || !summary.Interrupted || summary.Imported != 0 {
 				t.Errorf("ends with %v, want %q; %+v", err, row.want, summary)
 			}
+			s.mu.Lock() // calls that were given up may still run
+			defer s.mu.Unlock()
 			if calls := s.calls["POST /api/assets"]; calls > r.opts.Parallel*attempts {
 				t.Errorf("the server was still called %d times", calls)
 			}
