@@ -74,7 +74,7 @@ func readMetadata(file *io.SectionReader, format Format) (meta banksia.Metadata,
 	}
 
 	var parts metadataParts
-	parts.collect(file, family)
+	parts.collect(file, family, format.Raw)
 	meta = parts.metadata()
 	if !known && meta == (banksia.Metadata{}) {
 		return meta, fmt.Errorf("read metadata: the content is not %s", format.Name)

@@ -57,8 +57,8 @@ func boxes(file *io.SectionReader, start, end int64) []box {
 	return list
 }
 
-func (b box) data(file *io.SectionReader, limit int64) []byte {
-	return readPart(file, b.start, b.end-b.start, limit)
+func (p *metadataParts) content(file *io.SectionReader, b box, limit int64) []byte {
+	return p.part(file, b.start, b.end-b.start, limit)
 }
 
 // cursor reads big-endian numbers; past the end it gives zeros and says so.
@@ -113,11 +113,14 @@ type heifMeta struct {
 }
 
 func (m *heifMeta) item(id uint32) *heifItem {
+	const maxItems = 1 << 16
 	item := m.items[id]
 	if item == nil {
 		item = &heifItem{}
-		m.items[id] = item
-		m.order = append(m.order, id)
+		if len(m.items) < maxItems {
+			m.items[id] = item
+			m.order = append(m.order, id)
+		}
 	}
 	return item
 }
@@ -127,13 +130,13 @@ func (m *heifMeta) item(id uint32) *heifItem {
 func (p *metadataParts) heif(file *io.SectionReader) {
 	for _, b := range boxes(file, 0, file.Size()) {
 		if b.kind == "meta" {
-			p.heifItems(file, readHEIFMeta(file, b))
+			p.heifItems(file, p.heifMeta(file, b))
 			return
 		}
 	}
 }
 
-func readHEIFMeta(file *io.SectionReader, meta box) *heifMeta {
+func (p *metadataParts) heifMeta(file *io.SectionReader, meta box) *heifMeta {
 	m := &heifMeta{items: map[uint32]*heifItem{}}
 	for _, b := range boxes(file, meta.start+4, meta.end) { // version and flags first
 		if b.kind == "idat" {
@@ -146,12 +149,12 @@ func readHEIFMeta(file *io.SectionReader, meta box) *heifMeta {
 				case "ipco":
 					m.properties = boxes(file, inner.start, inner.end)
 				case "ipma":
-					m.associations(inner.data(file, maxIPTC))
+					m.associations(p.content(file, inner, maxIPTC))
 				}
 			}
 			continue
 		}
-		data := b.data(file, maxIPTC)
+		data := p.content(file, b, maxIPTC)
 		if len(data) < 4 {
 			continue
 		}
@@ -164,7 +167,7 @@ func readHEIFMeta(file *io.SectionReader, meta box) *heifMeta {
 			c.number(wide(version > 0, 2, 4)) // how many; the boxes tell
 			at := b.end - int64(len(c.data))
 			for _, entry := range boxes(file, at, b.end) {
-				m.itemInfo(entry.data(file, maxText))
+				m.itemInfo(p.content(file, entry, maxText))
 			}
 		case "iloc":
 			m.locations(c, version)
@@ -280,7 +283,7 @@ func (m *heifMeta) associations(data []byte) {
 	}
 }
 
-func (m *heifMeta) read(file *io.SectionReader, item *heifItem, limit int64) []byte {
+func (p *metadataParts) item(file *io.SectionReader, m *heifMeta, item *heifItem, limit int64) []byte {
 	var data []byte
 	for _, extent := range item.extents {
 		offset, length := extent[0], extent[1]
@@ -298,7 +301,7 @@ func (m *heifMeta) read(file *io.SectionReader, item *heifItem, limit int64) []b
 		if uint64(len(data))+length > uint64(limit) {
 			return nil
 		}
-		data = append(data, readPart(file, int64(offset), int64(length), limit)...)
+		data = append(data, p.part(file, int64(offset), int64(length), limit)...)
 	}
 	return data
 }
@@ -322,9 +325,9 @@ func (p *metadataParts) heifItems(file *io.SectionReader, m *heifMeta) {
 			}
 			switch {
 			case item.kind == "Exif" && len(p.exif) == 0:
-				p.addEXIF(heifEXIF(m.read(file, item, maxEXIF)))
+				p.addEXIF(heifEXIF(p.item(file, m, item, maxEXIF)))
 			case item.kind == "mime" && item.contentType == "application/rdf+xml" && (first || len(p.xmp) == 0):
-				p.addXMP(m.read(file, item, maxXMP))
+				p.addXMP(p.item(file, m, item, maxXMP))
 			}
 		}
 	}
@@ -338,17 +341,17 @@ func (p *metadataParts) heifItems(file *io.SectionReader, m *heifMeta) {
 		}
 		switch property := m.properties[index-1]; property.kind {
 		case "ispe":
-			if data := property.data(file, 64); len(data) >= 12 {
+			if data := p.content(file, property, 64); len(data) >= 12 {
 				p.width = int(binary.BigEndian.Uint32(data[4:]))
 				p.height = int(binary.BigEndian.Uint32(data[8:]))
 			}
 		case "colr":
-			p.colourBox(property.data(file, maxICC))
+			p.colourBox(p.content(file, property, maxICC))
 		}
 	}
 	for _, property := range m.properties {
 		if property.kind == "colr" && p.icc == nil { // on the tiles only
-			p.colourBox(property.data(file, maxICC))
+			p.colourBox(p.content(file, property, maxICC))
 		}
 	}
 }
@@ -382,7 +385,7 @@ func (p *metadataParts) cr3(file *io.SectionReader) {
 	for _, outer := range boxes(file, 0, file.Size()) {
 		switch {
 		case outer.kind == "uuid" && outer.uuid == xmpUUID:
-			p.addXMP(outer.data(file, maxXMP))
+			p.addXMP(p.content(file, outer, maxXMP))
 		case outer.kind == "moov":
 			for _, b := range boxes(file, outer.start, outer.end) {
 				if b.kind == "uuid" && b.uuid == canonUUID {
@@ -396,7 +399,7 @@ func (p *metadataParts) cr3(file *io.SectionReader) {
 func (p *metadataParts) canonBlocks(file *io.SectionReader, blocks []box) {
 	var joined exifBlock
 	for _, b := range blocks {
-		block, ok := readEXIF(sectionOf(b.data(file, maxEXIF)))
+		block, ok := readEXIF(sectionOf(p.content(file, b, maxEXIF)))
 		if !ok {
 			continue
 		}
@@ -415,7 +418,7 @@ func (p *metadataParts) canonBlocks(file *io.SectionReader, blocks []box) {
 		joined.order = binary.LittleEndian
 	}
 	p.exif = append(p.exif, joined)
-	p.width, p.height = joined.size()
+	p.width, p.height = joined.size(true)
 }
 
 // jxl reads a JPEG XL container (ISO/IEC 18181-2) or the size out of a bare
@@ -428,9 +431,9 @@ func (p *metadataParts) jxl(file *io.SectionReader) {
 	for _, b := range boxes(file, 0, file.Size()) {
 		switch b.kind {
 		case "Exif":
-			p.addEXIF(heifEXIF(b.data(file, maxEXIF)))
+			p.addEXIF(heifEXIF(p.content(file, b, maxEXIF)))
 		case "xml ":
-			p.addXMP(b.data(file, maxXMP))
+			p.addXMP(p.content(file, b, maxXMP))
 		case "jxlc", "jxlp":
 			start := b.start
 			if b.kind == "jxlp" {

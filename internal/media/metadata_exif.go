@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"math"
+	"strconv"
 	"strings"
 
 	"github.com/banksia-photos/banksia"
@@ -20,8 +21,8 @@ func (e *exifBlock) metadata() banksia.Metadata {
 		}
 		return e.main[tag]
 	}
-	m.Make = tagText(e.main[0x010f])
-	m.Model = tagText(e.main[0x0110])
+	m.Make = or(tagText(e.main[0x010f]), tagText(e.photo[0x010f]))
+	m.Model = or(tagText(e.main[0x0110]), tagText(e.photo[0x0110]))
 	m.LensModel = or(tagText(value(0xa434)), tagText(e.canon[0x0095]))
 	if o, ok := e.main[0x0112].integer(0); ok && o >= 1 && o <= 8 {
 		m.Orientation = &o
@@ -81,7 +82,30 @@ func (e *exifBlock) iso(value func(uint16) tiffValue) *int {
 			return &iso
 		}
 	}
-	return nil
+	return e.canonISO()
+}
+
+// canonISO is the sensitivity in Canon's notes, which is all that PowerShots up
+// to about 2007 tell: the setting of the camera, or what its automatic chose as
+// a base and a percentage of it, both in 32nds of a stop (found by the authors
+// of ExifTool, "Canon tags": CameraSettings 16, ShotInfo 1 and 2).
+func (e *exifBlock) canonISO() *int {
+	const cameraSettings, shotInfo = 0x0001, 0x0004
+	if setting, ok := e.canon[cameraSettings].integer(16); ok {
+		if setting >= 16 && setting <= 20 {
+			return new(50 << (setting - 16))
+		}
+		if iso := setting &^ 0x4000; setting&0x4000 != 0 && setting < 0x7fff { // 0x7fff: unknown
+			return &iso
+		}
+	}
+	automatic, ok1 := e.canon[shotInfo].integer(1)
+	base, ok2 := e.canon[shotInfo].integer(2)
+	if !ok1 || !ok2 || base <= 0 || base > 1000 || automatic > 1000 {
+		return nil
+	}
+	stops := float64(base+automatic) / 32
+	return new(int(math.Round(100 * math.Exp2(stops) / 32)))
 }
 
 // rating reads the tags that Windows writes: stars, or percent.
@@ -198,10 +222,14 @@ func (e *exifBlock) angle(tag, hemisphere uint16, plus, minus byte) (degrees flo
 	if !ok {
 		return 0, false
 	}
+	written, isText := v.text()
 	for i, scale := range []float64{1, 60, 3600} {
 		part, ok := v.float(i)
+		if isText && v.kind == 2 {
+			part, ok = writtenAngle(written, i)
+		}
 		if !ok {
-			if i == 0 || int64(i) < v.count && v.kind != 2 && !v.zeroOverZero(i) {
+			if i == 0 || v.kind == 2 || int64(i) < v.count && !v.zeroOverZero(i) {
 				return 0, false
 			}
 			break // degrees alone, or degrees and minutes
@@ -215,6 +243,18 @@ func (e *exifBlock) angle(tag, hemisphere uint16, plus, minus byte) (degrees flo
 		return -degrees, degrees >= 0
 	}
 	return 0, false
+}
+
+// writtenAngle is part i of an angle that was written as text, with commas
+// between the parts and in front of their fractions: "52,00000,50,00000,34,01180"
+// of some HTC phones is 52 degrees, 50 minutes, 34.0118 seconds.
+func writtenAngle(text string, i int) (number float64, ok bool) {
+	parts := strings.Split(text, ",")
+	if len(parts) != 6 {
+		return 0, false
+	}
+	number, err := strconv.ParseFloat(parts[2*i]+"."+parts[2*i+1], 64)
+	return number, err == nil
 }
 
 // zeroOverZero tells that item i is the 0/0 with which some writers fill unused

@@ -16,9 +16,12 @@ import (
 // KiB, a printer's colour profile 2 MiB.
 const (
 	maxEXIF = 8 << 20
-	maxXMP  = 8 << 20
+	maxXMP  = 4 << 20
 	maxIPTC = 2 << 20
 	maxICC  = 8 << 20
+	// maxRead bounds all that is read or unpacked from one file, because small
+	// pieces can be many and can lie on top of each other.
+	maxRead = 64 << 20
 	// maxPieces bounds how many segments, chunks or boxes of one file are looked
 	// at; a PNG of a gigabyte has some hundred thousand.
 	maxPieces = 1 << 20
@@ -32,11 +35,12 @@ type metadataParts struct {
 	icc           []byte
 	caption       string // of the container itself
 	width, height int    // encoded, before orientation; 0: unknown
+	used          int64  // of maxRead
 }
 
 // collect walks the container. It never fails: what does not fit the format
-// ends the walk.
-func (p *metadataParts) collect(file *io.SectionReader, family string) {
+// ends the walk. raw tells that a TIFF structure is a camera's.
+func (p *metadataParts) collect(file *io.SectionReader, family string, raw bool) {
 	switch family {
 	case "jpeg":
 		p.jpeg(file)
@@ -49,7 +53,7 @@ func (p *metadataParts) collect(file *io.SectionReader, family string) {
 	case "bmp":
 		p.bmp(file)
 	case "tiff", "orf":
-		p.tiff(file)
+		p.tiff(file, raw)
 	case "rw2":
 		p.rw2(file)
 	case "raf":
@@ -76,20 +80,34 @@ func readPart(r *io.SectionReader, offset, length, limit int64) []byte {
 	return data
 }
 
+// part is readPart within the bound of the whole file.
+func (p *metadataParts) part(r *io.SectionReader, offset, length, limit int64) []byte {
+	if p.used+length > maxRead {
+		return nil
+	}
+	data := readPart(r, offset, length, limit)
+	p.used += int64(len(data))
+	return data
+}
+
 func sectionOf(data []byte) *io.SectionReader {
 	return io.NewSectionReader(bytes.NewReader(data), 0, int64(len(data)))
 }
 
 // addEXIF takes a TIFF block, with or without the header that JPEG wants.
 func (p *metadataParts) addEXIF(data []byte) {
+	const maxBlocks = 8
 	data = bytes.TrimPrefix(data, []byte("Exif\x00\x00"))
+	if len(p.exif) >= maxBlocks {
+		return
+	}
 	if block, ok := readEXIF(sectionOf(data)); ok {
 		p.exif = append(p.exif, block)
 	}
 }
 
 func (p *metadataParts) addXMP(data []byte) {
-	const maxPackets = 16
+	const maxPackets = 8
 	if len(data) > 0 && len(p.xmp) < maxPackets {
 		p.xmp = append(p.xmp, data)
 	}
@@ -100,6 +118,8 @@ func (p *metadataParts) jpeg(file *io.SectionReader) {
 	const xmpHeader = "http://ns.adobe.com/xap/1.0/\x00"
 	var photoshop []byte
 	profile := jpegProfile{}
+	const maxGaps = 64
+	gaps := 0
 	at := int64(2)
 	for range maxPieces {
 		head := readPart(file, at, 4, 4)
@@ -107,8 +127,9 @@ func (p *metadataParts) jpeg(file *io.SectionReader) {
 			break
 		}
 		if head[0] != 0xff {
+			gaps++
 			next := nextMarker(file, at)
-			if next < 0 {
+			if next < 0 || gaps > maxGaps {
 				break
 			}
 			at = next
@@ -131,7 +152,7 @@ func (p *metadataParts) jpeg(file *io.SectionReader) {
 		if length < 0 {
 			continue
 		}
-		body := func() []byte { return readPart(file, at, min(length, file.Size()-at), 1<<16) }
+		body := func() []byte { return p.part(file, at, min(length, file.Size()-at), 1<<16) }
 		switch {
 		case marker == 0xe1:
 			data := body()
@@ -140,6 +161,8 @@ func (p *metadataParts) jpeg(file *io.SectionReader) {
 				p.addEXIF(data[min(6, len(data)):])
 			case bytes.HasPrefix(data, []byte(xmpHeader)):
 				p.addXMP(data[len(xmpHeader):])
+			case bytes.Contains(data[:min(len(data), 64)], []byte("<?xpacket")): // a header of the writer's own
+				p.addXMP(data)
 			}
 		case marker == 0xe2:
 			profile.add(body())
@@ -238,7 +261,7 @@ func (p *metadataParts) png(file *io.SectionReader) {
 			return
 		}
 		length, kind := int64(binary.BigEndian.Uint32(head)), string(head[4:8])
-		body := func(limit int64) []byte { return readPart(file, at+8, length, limit) }
+		body := func(limit int64) []byte { return p.part(file, at+8, length, limit) }
 		switch kind {
 		case "IHDR":
 			if data := body(64); len(data) >= 8 {
@@ -249,15 +272,15 @@ func (p *metadataParts) png(file *io.SectionReader) {
 			p.addEXIF(body(maxEXIF))
 		case "iCCP":
 			if _, rest, ok := bytes.Cut(body(maxICC), []byte{0}); ok && len(rest) > 1 && p.icc == nil {
-				p.icc = inflate(rest[1:], maxICC)
+				p.icc = p.inflate(rest[1:], maxICC)
 			}
 		case "tEXt":
 			if keyword, value, ok := bytes.Cut(body(maxXMP), []byte{0}); ok {
-				p.pngText(string(keyword), value, latin1)
+				p.pngText(string(keyword), value)
 			}
 		case "zTXt":
 			if keyword, rest, ok := bytes.Cut(body(maxXMP), []byte{0}); ok && len(rest) > 1 {
-				p.pngText(string(keyword), inflate(rest[1:], maxXMP), latin1)
+				p.pngText(string(keyword), p.inflate(rest[1:], maxXMP))
 			}
 		case "iTXt":
 			p.pngInternationalText(body(maxXMP))
@@ -277,12 +300,12 @@ func (p *metadataParts) pngInternationalText(data []byte) {
 	_, rest, _ = bytes.Cut(rest[2:], []byte{0}) // language
 	_, value, _ := bytes.Cut(rest, []byte{0})   // translated keyword
 	if compressed {
-		value = inflate(value, maxXMP)
+		value = p.inflate(value, maxXMP)
 	}
-	p.pngText(string(keyword), value, toUTF8)
+	p.pngText(string(keyword), value)
 }
 
-func (p *metadataParts) pngText(keyword string, value []byte, decode func([]byte) string) {
+func (p *metadataParts) pngText(keyword string, value []byte) {
 	switch keyword {
 	case "XML:com.adobe.xmp":
 		p.addXMP(value)
@@ -317,15 +340,13 @@ func (p *metadataParts) pngText(keyword string, value []byte, decode func([]byte
 // rawProfile decodes ImageMagick's form of a profile in a text chunk: a line
 // with its name, a line with its length, then hexadecimal digits.
 func rawProfile(value []byte) []byte {
-	fields := strings.Fields(string(value))
-	if len(fields) < 3 {
-		return nil
-	}
-	length, err := strconv.Atoi(fields[1])
+	_, rest, _ := strings.Cut(strings.TrimSpace(string(value)), "\n")
+	count, digits, _ := strings.Cut(strings.TrimSpace(rest), "\n")
+	length, err := strconv.Atoi(strings.TrimSpace(count))
 	if err != nil || length < 0 {
 		return nil
 	}
-	data, err := hex.DecodeString(strings.Join(fields[2:], ""))
+	data, err := hex.DecodeString(strings.Join(strings.Fields(digits), ""))
 	if err != nil {
 		return nil
 	}
@@ -333,13 +354,14 @@ func rawProfile(value []byte) []byte {
 }
 
 // inflate unpacks at most limit bytes; what was unpacked before an error counts.
-func inflate(data []byte, limit int64) []byte {
+func (p *metadataParts) inflate(data []byte, limit int64) []byte {
 	r, err := zlib.NewReader(bytes.NewReader(data))
 	if err != nil {
 		return nil
 	}
 	defer r.Close()
-	unpacked, _ := io.ReadAll(io.LimitReader(r, limit)) // a truncated profile still has its name
+	unpacked, _ := io.ReadAll(io.LimitReader(r, min(limit, maxRead-p.used))) // a truncated profile still has its name
+	p.used += int64(len(unpacked))
 	return unpacked
 }
 
@@ -352,7 +374,7 @@ func (p *metadataParts) webp(file *io.SectionReader) {
 			return
 		}
 		length := int64(binary.LittleEndian.Uint32(head[4:]))
-		body := func(limit int64) []byte { return readPart(file, at+8, length, limit) }
+		body := func(limit int64) []byte { return p.part(file, at+8, length, limit) }
 		start := func() []byte { return readPart(file, at+8, 10, 10) }
 		switch string(head[:4]) {
 		case "VP8X":
@@ -383,7 +405,8 @@ func (p *metadataParts) webp(file *io.SectionReader) {
 
 // gif walks the blocks (GIF89a) to the application extension that holds XMP.
 func (p *metadataParts) gif(file *io.SectionReader) {
-	r := bufio.NewReaderSize(io.NewSectionReader(file, 0, file.Size()), 64<<10)
+	const maxWalk = 512 << 20 // every byte is passed over
+	r := bufio.NewReaderSize(io.NewSectionReader(file, 0, min(file.Size(), maxWalk)), 64<<10)
 	head := make([]byte, 13)
 	if _, err := io.ReadFull(r, head); err != nil {
 		return
@@ -492,7 +515,7 @@ func (p *metadataParts) bmp(file *io.SectionReader) {
 }
 
 // tiff reads a file that is one TIFF block: TIFF itself and most RAW formats.
-func (p *metadataParts) tiff(file *io.SectionReader) {
+func (p *metadataParts) tiff(file *io.SectionReader, raw bool) {
 	block, ok := readEXIF(file)
 	if !ok {
 		return
@@ -504,13 +527,13 @@ func (p *metadataParts) tiff(file *io.SectionReader) {
 	p.icc = block.main[tagICC].data
 	p.iptc = block.main[tagIPTC].data
 	p.photoshop(block.main[tagPhotoshop].data)
-	p.width, p.height = block.size()
+	p.width, p.height = block.size(raw)
 }
 
 // rw2 reads Panasonic's TIFF: its own tags, and a whole JPEG with the EXIF that
 // the outer directory lacks.
 func (p *metadataParts) rw2(file *io.SectionReader) {
-	p.tiff(file)
+	p.tiff(file, true)
 	if len(p.exif) == 0 {
 		return
 	}

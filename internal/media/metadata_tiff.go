@@ -58,8 +58,7 @@ type tiffReader struct {
 	r     *io.SectionReader
 	order binary.ByteOrder
 	big   bool
-	base  int64 // what offsets count from
-	room  int64 // bytes that may still be read into memory
+	room  int64 // bytes that may still be read: the values of a sound block fit into it
 }
 
 // readEXIF reads a TIFF block; ok is false where it is none.
@@ -68,7 +67,7 @@ func readEXIF(r *io.SectionReader) (block exifBlock, ok bool) {
 	if head == nil {
 		return block, false
 	}
-	t := tiffReader{r: r, room: 4 * maxEXIF}
+	t := tiffReader{r: r, room: min(r.Size(), maxRead)}
 	switch string(head[:2]) {
 	case "II":
 		t.order = binary.LittleEndian
@@ -116,7 +115,7 @@ func (e *exifBlock) makerNotes(t tiffReader) {
 		return
 	}
 	if bytes.HasPrefix(note.data, []byte("Apple iOS\x00")) && len(note.data) > 14 {
-		inner := tiffReader{r: sectionOf(note.data), order: binary.BigEndian, room: maxEXIF}
+		inner := tiffReader{r: sectionOf(note.data), order: binary.BigEndian, room: int64(len(note.data))}
 		if string(note.data[12:14]) == "II" {
 			inner.order = binary.LittleEndian
 		}
@@ -166,19 +165,19 @@ func (t *tiffReader) directory(offset int64) directory {
 		value.offset = place
 		if size > inline {
 			if t.big {
-				value.offset = t.base + int64(min(t.order.Uint64(raw[12:]), 1<<60))
+				value.offset = int64(min(t.order.Uint64(raw[12:]), 1<<60))
 			} else {
-				value.offset = t.base + int64(t.order.Uint32(raw[8:]))
+				value.offset = int64(t.order.Uint32(raw[8:]))
 			}
-		}
-		if _, seen := entries[tag]; seen {
-			continue
 		}
 		if limit := valueLimit(tag); size <= limit && size <= t.room {
 			value.data = readPart(t.r, value.offset, size, limit)
 			t.room -= int64(len(value.data))
 		}
-		entries[tag] = value
+		// No directory has a tag twice; in broken ones the last is usually whole.
+		if _, seen := entries[tag]; !seen || value.data != nil {
+			entries[tag] = value
+		}
 	}
 	return entries
 }
@@ -268,8 +267,10 @@ func (v tiffValue) text() (string, bool) {
 }
 
 // size is the largest picture that the block describes: RAW formats keep a
-// preview in the main directory and the sensor image in a sub-directory.
-func (e *exifBlock) size() (width, height int) {
+// preview in the main directory, the sensor image in a sub-directory or in a
+// form of their own, and the size of the developed picture with the EXIF. In
+// other files that size may be from before an edit.
+func (e *exifBlock) size(raw bool) (width, height int) {
 	consider := func(d directory, wide, high uint16) {
 		w, ok1 := d[wide].integer(0)
 		h, ok2 := d[high].integer(0)
@@ -281,7 +282,7 @@ func (e *exifBlock) size() (width, height int) {
 	for _, sub := range e.full {
 		consider(sub, 0x0100, 0x0101)
 	}
-	if width == 0 {
+	if raw || width == 0 {
 		consider(e.photo, 0xa002, 0xa003)
 	}
 	return width, height

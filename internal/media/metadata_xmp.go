@@ -127,7 +127,8 @@ func xmpName(name xml.Name) string {
 }
 
 func (p xmpProperties) set(name string, value xmpValue) {
-	if _, seen := p[name]; name != "" && !seen {
+	const maxProperties = 4096
+	if _, seen := p[name]; name != "" && !seen && len(p) < maxProperties {
 		p[name] = value
 	}
 }
