@@ -25,6 +25,7 @@ type town struct {
 	position   vector
 	latitude   float64
 	longitude  float64
+	spot       spot
 	city       int // the town whose district this is, or itself
 }
 
@@ -32,29 +33,94 @@ type town struct {
 // capitals, which the table lists a second time.
 var gone = []string{"PPLH", "PPLQ", "PPLW", "PPLCH"}
 
-// Build packs a GeoNames table of populated places (cities500.txt) and the names
-// of first-order divisions (a JSON array of {"code": "FR.11", "name":
-// "Île-de-France"}) into the file that the program embeds.
-func Build(out io.Writer, cities, divisions io.Reader) error {
+// cityStates are countries that are one city, though their divisions have codes.
+var cityStates = []string{"HK", "MC", "MO", "SG"}
+
+// Build packs GeoNames data into the file that the program embeds: a table of
+// populated places (cities500.txt); newer codes of divisions for some of them, a
+// JSON array of {"country": "NO", "lat": "69.6489", "lng": "18.95508", "admin1":
+// "32"}; and the names of divisions, JSON arrays of {"code": "NO.32", "name":
+// "Troms"}.
+func Build(out io.Writer, cities, codes io.Reader, divisions ...io.Reader) error {
 	towns, err := readTowns(cities)
 	if err != nil {
 		return err
 	}
-	var named []struct{ Code, Name string }
-	if err := json.NewDecoder(divisions).Decode(&named); err != nil {
-		return fmt.Errorf("read names of divisions: %w", err)
+	newer, err := readCodes(codes)
+	if err != nil {
+		return err
 	}
-	stateNames := make(map[string]string, len(named))
-	for _, division := range named {
-		stateNames[division.Code] = division.Name
+	divisionNames := make(map[string]string)
+	for _, list := range divisions {
+		var named []struct{ Code, Name string }
+		if err := json.NewDecoder(list).Decode(&named); err != nil {
+			return fmt.Errorf("read names of divisions: %w", err)
+		}
+		for _, division := range named {
+			divisionNames[division.Code] = division.Name
+		}
 	}
-	findCities(towns)
+	findCities(towns, divisionNames)
 	zones, err := countriesOfZones(towns)
 	if err != nil {
 		return err
 	}
-	_, err = out.Write(pack(towns, stateNames, zones))
+	_, err = out.Write(pack(towns, stateNames(towns, newer, divisionNames), zones))
 	return err
+}
+
+// spot identifies a place in two editions of GeoNames.
+type spot struct{ country, latitude, longitude string }
+
+func readCodes(list io.Reader) (map[spot]string, error) {
+	var entries []struct{ Country, Lat, Lng, Admin1 string }
+	if err := json.NewDecoder(list).Decode(&entries); err != nil {
+		return nil, fmt.Errorf("read codes of divisions: %w", err)
+	}
+	codes := make(map[spot]string, len(entries))
+	for _, entry := range entries {
+		codes[spot{entry.Country, entry.Lat, entry.Lng}] = entry.Admin1
+	}
+	return codes, nil
+}
+
+// stateNames names the first-order division of each town. Countries redraw their
+// divisions, so a newer code wins, and where neither has a name, most towns of the
+// same old code tell the new one.
+func stateNames(towns []town, newer map[spot]string, divisionNames map[string]string) []string {
+	names := make([]string, len(towns))
+	votes := make(map[string]map[string]int)
+	for i := range towns {
+		t := &towns[i]
+		code := t.country + "." + cmp.Or(newer[t.spot], t.admin[0])
+		names[i] = divisionNames[code]
+		// Taiwan's first order is the whole country; there, the second.
+		if second := divisionNames[code+"."+t.admin[1]]; second != "" && names[i] == countryName(t.country) {
+			names[i] = second
+		}
+		if old := t.country + "." + t.admin[0]; names[i] != "" && t.admin[0] != "" {
+			if votes[old] == nil {
+				votes[old] = make(map[string]int)
+			}
+			votes[old][names[i]]++
+		}
+	}
+	for i := range towns {
+		if names[i] == "" {
+			names[i], _ = mostFrequent(votes[towns[i].country+"."+towns[i].admin[0]])
+		}
+	}
+	return names
+}
+
+// mostFrequent returns the name with the highest count, the first of equals.
+func mostFrequent(counts map[string]int) (name string, count int) {
+	for _, candidate := range slices.Sorted(maps.Keys(counts)) {
+		if counts[candidate] > count {
+			name, count = candidate, counts[candidate]
+		}
+	}
+	return name, count
 }
 
 func readTowns(table io.Reader) ([]town, error) {
@@ -69,13 +135,16 @@ func readTowns(table io.Reader) ([]town, error) {
 		if len(fields) != 19 {
 			return nil, fmt.Errorf("read places: line %d has %d fields, want 19", n, len(fields))
 		}
-		t := town{name: fields[1], feature: fields[7], country: fields[8], city: len(towns)}
+		t := town{name: fields[1], feature: fields[7], country: fields[8], spot: spot{fields[8], fields[4], fields[5]}, city: len(towns)}
 		if slices.Contains(gone, t.feature) || len(t.country) != 2 {
 			continue
 		}
 		copy(t.admin[:], fields[10:14])
 		if t.admin[0] == "00" { // GeoNames' code for none
 			t.admin[0] = ""
+		}
+		if t.country == "BR" && t.name == "São Paulo" && t.admin[1] == "" {
+			t.admin[1] = "3550308" // its municipality, which the table leaves out
 		}
 		var errs [3]error
 		t.latitude, errs[0] = strconv.ParseFloat(fields[4], 64)
@@ -101,17 +170,20 @@ func radius(population int, density float64) float64 {
 
 // findCities tells districts from cities. GeoNames lists both; it marks sections
 // (PPLX) but not what they are sections of, and seats of districts look like
-// towns. Three rules, the first that holds:
+// towns. A place belongs to a larger one of the same first-order division when,
+// the first rule that holds for any larger one deciding:
 //
-//   - a section belongs to a larger place that is not one: that of its
-//     municipality where the codes name it, else the one with the greatest pull
-//     (square root of population over distance) in its division;
-//   - a place whose codes go on where those of a city of half a million stop
-//     belongs to it, for such a city spans these divisions: Tokyo and its wards,
-//     New York City and its boroughs;
-//   - a settlement of the municipality of a city of 100,000 belongs to it when
-//     it is near and small.
-func findCities(towns []town) {
+//   - it is a section, and the codes name the other as its municipality;
+//   - its codes go on where those of a city of half a million stop, within the
+//     city's area: such a city spans these divisions, as New York City its
+//     boroughs. Where the codes stop at the first order, the division must also
+//     bear the city's name, or a gap in the table would swallow neighbours;
+//   - it is a section, and the other has the greatest pull (square root of
+//     population over distance), of places in its second-order division if any;
+//   - it is a settlement in the municipality of a city of 100,000, near and small;
+//   - it is a place of unknown population with the codes of a city of a million,
+//     within the city's area, as the districts of Shanghai.
+func findCities(towns []town, divisionNames map[string]string) {
 	grid := make(map[[2]int][]int) // towns that may be cities, by degree
 	cellOf := func(t *town) [2]int {
 		return [2]int{int(math.Floor(t.latitude)), int(math.Floor(t.longitude))}
@@ -124,6 +196,10 @@ func findCities(towns []town) {
 	}
 	for i := range towns {
 		t := &towns[i]
+		if t.feature == "PPLC" {
+			continue
+		}
+		stateName := divisionNames[t.country+"."+t.admin[0]]
 		best, bestPull := -1, 0.0
 		cell := cellOf(t)
 		// One degree east is 50 km or more up to 63 degrees; no big city lies beyond.
@@ -131,10 +207,10 @@ func findCities(towns []town) {
 			for column := cell[1] - 1; column <= cell[1]+1; column++ {
 				for _, j := range grid[[2]int{row, column}] {
 					city := &towns[j]
-					if i == j || city.country != t.country || city.admin[0] != t.admin[0] || city.population <= t.population {
+					if i == j || city.country != t.country || city.population <= t.population {
 						continue
 					}
-					if pull := pull(t, city); pull > bestPull {
+					if pull := pull(t, city, stateName); pull > bestPull {
 						best, bestPull = j, pull
 					}
 				}
@@ -151,28 +227,43 @@ func findCities(towns []town) {
 	}
 }
 
-// pull is how strongly a larger place of the same first-order division claims t
-// as a district of its own; 0 is not at all.
-func pull(t, city *town) float64 {
-	km := t.position.distance(city.position)
-	shared, conflict := 0, false // levels of codes that agree; whether both go on and differ
-	for ; shared < 4 && t.admin[shared] != "" && city.admin[shared] != ""; shared++ {
-		if t.admin[shared] != city.admin[shared] {
-			conflict = true
-			break
-		}
+// pull is how strongly a larger place claims t as a district of its own; 0 is not
+// at all. A rule that goes before another weighs more than any distance.
+func pull(t, city *town, stateName string) float64 {
+	if city.feature == "PPLC" && slices.Contains(cityStates, city.country) {
+		return math.MaxFloat64
 	}
+	section := t.feature == "PPLX"
+	if city.admin[0] != t.admin[0] || !section && city.population < 100_000 {
+		return 0
+	}
+	shared := 0 // levels of codes that agree
+	for shared < 4 && t.admin[shared] != "" && t.admin[shared] == city.admin[shared] {
+		shared++
+	}
+	conflict := shared < 4 && t.admin[shared] != "" && city.admin[shared] != ""
+	goesOn := shared < 4 && t.admin[shared] != "" && city.admin[shared] == ""
+	sameMunicipality := shared >= 3 && !conflict
+	if t.country == "US" && !strings.HasSuffix(t.admin[2], "000") {
+		sameMunicipality = false // a township around the city; cities have the round codes
+	}
+	named := shared > 1 || stateName != "" && (strings.HasPrefix(city.name, stateName) || strings.HasPrefix(stateName, city.name))
+
+	km := t.position.distance(city.position)
 	pull := math.Sqrt(float64(city.population)) / (km + 1)
-	sameMunicipality := shared >= 3
-	spans := !conflict && city.population >= 500_000 && shared < 4 && t.admin[shared] != "" && km <= radius(city.population, 8000)
 	switch {
-	case t.feature == "PPLX" && sameMunicipality && km <= 30:
-		return pull * 1000
-	case spans:
-		return pull * 100
-	case t.feature == "PPLX" && !(conflict && shared < 2) && km <= 30 && km <= 3*radius(city.population, 1000):
-		return pull
+	case section && sameMunicipality && km <= 30:
+		return pull * 1e12
+	case goesOn && named && city.population >= 500_000 && km <= radius(city.population, 6000):
+		return pull * 1e9
+	case section && km <= min(45, 3*radius(city.population, 1000)):
+		if conflict && shared < 2 {
+			return pull
+		}
+		return pull * 1e6
 	case sameMunicipality && city.population >= 100_000 && t.population*10 < city.population && km <= radius(city.population, 2000):
+		return pull
+	case t.population == 0 && !conflict && !goesOn && city.population >= 1_000_000 && km <= radius(city.population, 8000):
 		return pull
 	}
 	return 0
@@ -200,12 +291,10 @@ func countriesOfZones(towns []town) (map[string]string, error) {
 		if isSea(zone) {
 			continue
 		}
-		total, most, country := 0, 0, ""
-		for code, n := range byCountry {
+		country, most := mostFrequent(byCountry)
+		total := 0
+		for _, n := range byCountry {
 			total += n
-			if n > most {
-				most, country = n, code
-			}
 		}
 		// Polygons are simplified, so a few places fall on the wrong side. Where
 		// another country has as much as one in twenty, the zone is shared.
@@ -223,7 +312,7 @@ func countriesOfZones(towns []town) (map[string]string, error) {
 
 // pack lays the towns out as a k-d tree and writes the file described at
 // gazetteerMagic.
-func pack(towns []town, stateNames, zoneCountries map[string]string) []byte {
+func pack(towns []town, stateNames []string, zoneCountries map[string]string) []byte {
 	order := make([]int, len(towns))
 	for i := range order {
 		order[i] = i
@@ -261,12 +350,12 @@ func pack(towns []town, stateNames, zoneCountries map[string]string) []byte {
 	}
 	for _, i := range order {
 		t := &towns[i]
-		state := t.country + "." + t.admin[0]
+		state := stateNames[i]
 		id, ok := stateIDs[state]
 		if !ok {
 			id = uint16(len(stateIDs))
 			stateIDs[state] = id
-			states = binary.LittleEndian.AppendUint32(states, nameOf(stateNames[state]))
+			states = binary.LittleEndian.AppendUint32(states, nameOf(state))
 		}
 		for _, coordinate := range t.position {
 			records = binary.LittleEndian.AppendUint32(records, math.Float32bits(coordinate))
@@ -275,9 +364,9 @@ func pack(towns []town, stateNames, zoneCountries map[string]string) []byte {
 		records = binary.LittleEndian.AppendUint32(records, place[t.city])
 		records = binary.LittleEndian.AppendUint16(records, id)
 		records = binary.LittleEndian.AppendUint16(records, countryOf(t.country))
-		// A third of what a dense city covers: enough that the centre of a town
-		// beats a hamlet at its edge, not enough to swallow its neighbours.
-		reach := min(radius(t.population, 8000)/2, maxReach)
+		// A part of what a dense city covers: enough that the centre of a town beats
+		// a hamlet at its edge, not enough to swallow its neighbours.
+		reach := min(radius(t.population, 8000)/4, maxReach)
 		records = binary.LittleEndian.AppendUint32(records, math.Float32bits(float32(reach)))
 	}
 	for _, zone := range slices.Sorted(maps.Keys(zoneCountries)) {

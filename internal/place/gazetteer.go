@@ -140,23 +140,56 @@ func (g *gazetteer) zoneCountry(zone string) uint16 {
 
 // maxReach bounds record.reach, in km: past it, a place of another name is nearer
 // than the edge of a big city would suggest.
-const maxReach = 3
+const maxReach = 2
 
 // nearest returns the place whose reach is nearest to a point, among those of a
 // country (0: any) within limit km of the point; -1 where there is none.
 func (g *gazetteer) nearest(at vector, country uint16, limit float64) int {
-	search := search{gazetteer: g, at: at, country: country, limit: limit, best: -1, score: math.Inf(1)}
+	search := search{gazetteer: g, at: at, country: country, city: anyCity, limit: limit, best: -1, score: math.Inf(1)}
 	search.visit(0, g.len(), 0)
 	return search.best
 }
 
+// district returns the place nearest to a point among a city and its districts,
+// -1 where none lies within limit km.
+func (g *gazetteer) district(at vector, city uint32, limit float64) int {
+	search := search{gazetteer: g, at: at, city: city, limit: limit, best: -1, score: math.Inf(1)}
+	search.visit(0, g.len(), 0)
+	return search.best
+}
+
+const anyCity = math.MaxUint32
+
 type search struct {
 	*gazetteer
 	at      vector
-	country uint16
+	country uint16 // 0: any
+	city    uint32 // a record, or anyCity; with a city, reach does not count
 	limit   float64
 	best    int
 	score   float64 // km to the best place, less its reach
+}
+
+// consider takes record i where it is better than the best so far.
+func (s *search) consider(i int, position vector) {
+	b := s.records[i*recordSize : (i+1)*recordSize]
+	if s.country != 0 && s.country != binary.LittleEndian.Uint16(b[22:]) {
+		return
+	}
+	if s.city != anyCity && s.city != binary.LittleEndian.Uint32(b[16:]) {
+		return
+	}
+	km := s.at.distance(position)
+	if km > s.limit {
+		return
+	}
+	score := km
+	if s.city == anyCity {
+		score -= float64(math.Float32frombits(binary.LittleEndian.Uint32(b[24:])))
+	}
+	if score < s.score {
+		s.best, s.score = i, score
+	}
 }
 
 // visit walks the k-d tree of the records from lo to hi, split along axis.
@@ -166,14 +199,7 @@ func (s *search) visit(lo, hi, axis int) {
 	}
 	middle := (lo + hi) / 2
 	position := s.position(middle)
-	if s.country == 0 || s.country == binary.LittleEndian.Uint16(s.records[middle*recordSize+22:]) {
-		if km := s.at.distance(position); km <= s.limit {
-			reach := math.Float32frombits(binary.LittleEndian.Uint32(s.records[middle*recordSize+24:]))
-			if score := km - float64(reach); score < s.score {
-				s.best, s.score = middle, score
-			}
-		}
-	}
+	s.consider(middle, position)
 	next := (axis + 1) % 3
 	apart := float64(s.at[axis]) - float64(position[axis])
 	if apart < 0 {

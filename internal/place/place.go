@@ -32,8 +32,8 @@ var ErrCoordinates = errors.New("latitude must be within ±90 and longitude with
 // Within these distances, in km, of the nearest place its names hold.
 const (
 	cityLimit     = 30
-	districtLimit = 10
-	stateLimit    = 100
+	districtLimit = 5
+	stateLimit    = 50
 	seaLimit      = 10 // outside territorial waters, where a coast is simplified
 )
 
@@ -102,9 +102,10 @@ func (g *Geocoder) Lookup(_ context.Context, latitude, longitude float64) (Place
 		found.State = names.state(record.state)
 		if km <= cityLimit {
 			found.City = names.name(names.record(int(record.city)).name)
-		}
-		if int(record.city) != nearest && km <= districtLimit {
-			found.Sublocation = names.name(record.name)
+			district := names.district(at, record.city, districtLimit)
+			if district >= 0 && uint32(district) != record.city {
+				found.Sublocation = names.name(names.record(district).name)
+			}
 		}
 	}
 	found.CountryCode = names.countryCode(country)

@@ -2,9 +2,10 @@
 package main
 
 import (
-	"bufio"
+	"bytes"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 
@@ -12,11 +13,17 @@ import (
 )
 
 func main() {
-	cities := flag.String("cities", "", "GeoNames table of populated places")
-	states := flag.String("states", "", "JSON names of first-order divisions")
 	out := flag.String("out", "", "file to write")
+	flag.Usage = func() {
+		fmt.Fprintln(flag.CommandLine.Output(), "usage: generate -out FILE CITIES CODES DIVISIONS...")
+		flag.PrintDefaults()
+	}
 	flag.Parse()
-	if err := generate(*cities, *states, *out); err != nil {
+	if flag.NArg() < 3 || *out == "" {
+		flag.Usage()
+		os.Exit(2)
+	}
+	if err := generate(*out, flag.Args()); err != nil {
 		fmt.Fprintln(os.Stderr, "generate:", err)
 		os.Exit(1)
 	}
@@ -24,35 +31,23 @@ func main() {
 
 // generate replaces out only when it is complete, so an interrupted build cannot
 // leave half a file to be embedded.
-func generate(cities, states, out string) error {
-	table, err := os.Open(cities)
-	if err != nil {
+func generate(out string, sources []string) error {
+	var files []io.Reader
+	for _, name := range sources {
+		file, err := os.Open(name)
+		if err != nil {
+			return err
+		}
+		defer file.Close()
+		files = append(files, file)
+	}
+	var packed bytes.Buffer
+	if err := place.Build(&packed, files[0], files[1], files[2:]...); err != nil {
 		return err
 	}
-	defer table.Close()
-	divisions, err := os.Open(states)
-	if err != nil {
+	temporary := filepath.Join(filepath.Dir(out), "."+filepath.Base(out))
+	if err := os.WriteFile(temporary, packed.Bytes(), 0o644); err != nil {
 		return err
 	}
-	defer divisions.Close()
-	temporary, err := os.CreateTemp(filepath.Dir(out), ".places-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(temporary.Name())
-	defer temporary.Close()
-	buffered := bufio.NewWriter(temporary)
-	if err := place.Build(buffered, table, divisions); err != nil {
-		return err
-	}
-	if err := buffered.Flush(); err != nil {
-		return err
-	}
-	if err := temporary.Close(); err != nil {
-		return err
-	}
-	if err := os.Chmod(temporary.Name(), 0o644); err != nil {
-		return err
-	}
-	return os.Rename(temporary.Name(), out)
+	return os.Rename(temporary, out)
 }
