@@ -1,0 +1,174 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"golang.org/x/term"
+
+	"github.com/banksia-photos/banksia/internal/importer"
+)
+
+const importUsage = `Usage: banksia import [flags] PATH...
+
+Imports photos and videos into a library. A PATH is a folder, a zip archive or a
+single file. Google Takeout archives are taken as they come, all parts at once:
+
+    banksia import ~/Pictures
+    banksia import takeout-*.zip
+
+Files that are in the library already are skipped by their content, and files
+that have not changed since the last import are not read again. An import that
+was interrupted goes on when the same command runs again. XMP sidecars and the
+JSON files of a Takeout add what the photos themselves do not say.
+
+Without --url and --api-key the import goes to the server that runs on the data
+folder, or straight into the data folder when none runs.
+
+Flags:
+`
+
+func importCommand() command {
+	return command{name: "import", summary: "import folders and archives of photos", run: runImport}
+}
+
+// importFlags is what the command line says.
+type importFlags struct {
+	options importer.Options
+	data    string
+}
+
+// parseImportFlags reads the arguments; paths and flags may be mixed, and after
+// "--" everything is a path. It returns flag.ErrHelp after printing the help.
+func parseImportFlags(args []string, std stdio, getenv func(string) string) (importFlags, error) {
+	var f importFlags
+	set := flag.NewFlagSet("import", flag.ContinueOnError)
+	set.SetOutput(io.Discard) // the caller prints errors
+	set.Usage = func() {
+		fmt.Fprint(set.Output(), importUsage)
+		set.PrintDefaults()
+	}
+	// The environment is no default of the flags: help would print the key.
+	set.StringVar(&f.options.BaseURL, "url", "", "`URL` of the server, such as http://localhost:8000 (BANKSIA_URL)")
+	set.StringVar(&f.options.APIKey, "api-key", "", "API `key` with the actions read and write (BANKSIA_API_KEY)")
+	set.StringVar(&f.data, "data", "", "data `folder` of the server, used without --url and --api-key (BANKSIA_DATA; default ./data)")
+	set.StringVar(&f.options.Library, "library", "", "import into the library with this `name or identifier`; needed only if there are several")
+	set.StringVar(&f.options.Album, "album", "", "put everything into the album of this `name`")
+	set.BoolVar(&f.options.AlbumPerFolder, "album-per-folder", false, "put the files of each folder into an album named after it")
+	set.BoolVar(&f.options.DryRun, "dry-run", false, "say what would happen, upload nothing")
+	set.IntVar(&f.options.Parallel, "parallel", 0, "`number` of uploads at once (default: chosen by the number of cores)")
+
+	var onlyPaths []string
+	if at := slices.Index(args, "--"); at >= 0 {
+		args, onlyPaths = args[:at], args[at+1:]
+	}
+	if slices.ContainsFunc(args, func(arg string) bool { return arg == "-h" || arg == "-help" || arg == "--help" }) {
+		set.SetOutput(std.out) // asked for, so it is no error
+	}
+	for {
+		if err := set.Parse(args); err != nil {
+			if !errors.Is(err, flag.ErrHelp) {
+				err = fmt.Errorf("%w (see banksia import --help)", err)
+			}
+			return importFlags{}, err
+		}
+		if set.NArg() == 0 {
+			break
+		}
+		f.options.Paths = append(f.options.Paths, set.Arg(0))
+		args = set.Args()[1:]
+	}
+	f.options.Paths = append(f.options.Paths, onlyPaths...)
+	// A data folder on the command line is meant, whatever the environment says.
+	if f.data == "" || f.options.BaseURL != "" || f.options.APIKey != "" {
+		f.options.BaseURL = cmp.Or(f.options.BaseURL, getenv("BANKSIA_URL"))
+		f.options.APIKey = cmp.Or(f.options.APIKey, getenv("BANKSIA_API_KEY"))
+	}
+	f.data = cmp.Or(f.data, getenv("BANKSIA_DATA"), "data")
+	if (f.options.BaseURL == "") != (f.options.APIKey == "") {
+		return importFlags{}, errors.New("give both --url and --api-key, or neither of them and the data folder")
+	}
+	if len(f.options.Paths) == 0 {
+		return importFlags{}, errors.New("nothing to import: give at least one folder, archive or file (see banksia import --help)")
+	}
+	return f, nil
+}
+
+func runImport(ctx context.Context, args []string, std stdio) error {
+	f, err := parseImportFlags(args, std, os.Getenv)
+	if errors.Is(err, flag.ErrHelp) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	opts := f.options
+	opts.Terminal, opts.Width = terminalWidth(std.out)
+
+	if opts.BaseURL == "" {
+		folder, err := filepath.Abs(f.data)
+		if err != nil {
+			return fmt.Errorf("find the data folder: %w", err)
+		}
+		baseURL, apiKey, client, closeLocal, err := openLocal(ctx, folder)
+		if err != nil {
+			return fmt.Errorf("open the data folder %s: %w", folder, err)
+		}
+		// The address may be another one each time, the folder stays.
+		opts.BaseURL, opts.APIKey, opts.HTTPClient, opts.Server = baseURL, apiKey, client, "file://"+folder
+		return errors.Join(
+			importAll(ctx, opts, std.out),
+			closeLocal(ctx, showPending(std.out, opts.Terminal)),
+		)
+	}
+	return importAll(ctx, opts, std.out)
+}
+
+func importAll(ctx context.Context, opts importer.Options, out io.Writer) error {
+	summary, err := importer.Run(ctx, opts, out)
+	if err != nil {
+		return err
+	}
+	if summary.Failed > 0 {
+		return fmt.Errorf("%d could not be imported", summary.Failed)
+	}
+	return nil
+}
+
+// showPending tells how much background work is left, in place on a terminal and
+// every few seconds elsewhere.
+func showPending(out io.Writer, terminal bool) func(pending int) {
+	var last time.Time
+	return func(pending int) {
+		switch {
+		case terminal && pending == 0:
+			fmt.Fprint(out, "\r\x1b[K")
+		case terminal:
+			fmt.Fprintf(out, "\r\x1b[Kpreparing previews: %d tasks left", pending)
+		case pending > 0 && time.Since(last) >= 5*time.Second:
+			last = time.Now()
+			fmt.Fprintf(out, "preparing previews: %d tasks left\n", pending)
+		}
+	}
+}
+
+// terminalWidth tells whether out is a terminal, and its width in columns.
+func terminalWidth(out io.Writer) (terminal bool, width int) {
+	f, ok := out.(*os.File)
+	if !ok || !term.IsTerminal(int(f.Fd())) {
+		return false, 0
+	}
+	width, _, err := term.GetSize(int(f.Fd()))
+	if err != nil {
+		width = 0
+	}
+	return true, width
+}
