@@ -159,9 +159,14 @@ func (cfg workerConfig) draw(ctx context.Context, path string, format Format, or
 // savingRest runs work on a source. Of a truncated file it uses the pixels that
 // are there, unless those are none.
 func savingRest(source drawable, path string, format Format, work func() error) error {
+	clearVips()
 	err := work()
 	if err == nil {
-		return nil
+		// libvips blackens rows that it cannot decode and then goes on.
+		if err = leftVips(); err == nil {
+			return nil
+		}
+		err = corrupt(decoderWords(err, path), "The %s is damaged and cannot be decoded.", formatTitle(format))
 	}
 	err = explainDecoder(err, path, format)
 	file, ok := source.(*encoded)

@@ -102,15 +102,16 @@ static int upright(VipsImage *in, int orientation, VipsImage **out) {
 
 int media_shrink(VipsSource *source, int edge, int orientation, int profile, int lenient, VipsImage **out) {
 	VipsImage *shrunk, *turned;
-	VipsFailOn fail_on = lenient ? VIPS_FAIL_ON_NONE : VIPS_FAIL_ON_TRUNCATED;
+	// The property fail_on of vips_thumbnail_source has no effect in libvips 8.14.
+	const char *options = lenient ? "[fail_on=none]" : "[fail_on=truncated]";
 	int failed;
 
 	if (profile)
 		failed = vips_thumbnail_source(source, &shrunk, edge, "height", edge, "size", VIPS_SIZE_DOWN,
-			"no_rotate", orientation != 0, "fail_on", fail_on, "export_profile", "srgb", NULL);
+			"no_rotate", orientation != 0, "option_string", options, "export_profile", "srgb", NULL);
 	else
 		failed = vips_thumbnail_source(source, &shrunk, edge, "height", edge, "size", VIPS_SIZE_DOWN,
-			"no_rotate", orientation != 0, "fail_on", fail_on, NULL);
+			"no_rotate", orientation != 0, "option_string", options, NULL);
 	if (failed)
 		return -1;
 	failed = upright(shrunk, orientation, &turned);

@@ -157,6 +157,7 @@ func workerEnvironment(cfg Config, config string) []string {
 		workerVariable + "=" + config,
 		"LC_ALL=C.UTF-8",
 		"VIPS_CONCURRENCY=1",
+		"VIPS_WARNING=0", // any value keeps libvips from printing what it also returns
 		// glibc gives each thread its own arena, which only wastes memory here.
 		"MALLOC_ARENA_MAX=2",
 		// Pixels that exceed this go to a file in TMPDIR.
