@@ -10,6 +10,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"io"
+	"path"
 	"time"
 
 	"github.com/banksia-photos/banksia"
@@ -32,6 +33,13 @@ type Key string
 func Original(sha256 banksia.Digest) Key {
 	name := hex.EncodeToString(sha256)
 	return Key("originals/" + name[:2] + "/" + name[2:4] + "/" + name)
+}
+
+// OriginalDigest reads the checksum out of the key of an original.
+func OriginalDigest(key Key) (sha256 banksia.Digest, ok bool) {
+	name := path.Base(string(key))
+	sum, err := hex.DecodeString(name)
+	return sum, err == nil && len(sum) == 32 && Original(sum) == key
 }
 
 // Derived is the key of a variant drawn from a version.

@@ -27,7 +27,7 @@ func (tx *Tx) InsertUser(u *banksia.User) error {
 // GetUser reads a user.
 func (s *Store) GetUser(ctx context.Context, id banksia.UserID) (u banksia.User, err error) {
 	err = s.Read(ctx, func(tx *Tx) error {
-		u, err = tx.user(`WHERE id = $1`, id)
+		u, err = tx.User(id)
 		return err
 	})
 	return u, err
@@ -36,11 +36,17 @@ func (s *Store) GetUser(ctx context.Context, id banksia.UserID) (u banksia.User,
 // Owner reads the user who was there first: the owner of a server at home.
 func (s *Store) Owner(ctx context.Context) (u banksia.User, err error) {
 	err = s.Read(ctx, func(tx *Tx) error {
-		u, err = tx.user(`ORDER BY created_at, id LIMIT 1`)
+		u, err = tx.Owner()
 		return err
 	})
 	return u, err
 }
+
+// Owner is Store.Owner within a transaction.
+func (tx *Tx) Owner() (banksia.User, error) { return tx.user(`ORDER BY created_at, id LIMIT 1`) }
+
+// User is Store.GetUser within a transaction.
+func (tx *Tx) User(id banksia.UserID) (banksia.User, error) { return tx.user(`WHERE id = $1`, id) }
 
 func (tx *Tx) user(where string, args ...any) (u banksia.User, err error) {
 	var created, updated int64
@@ -103,6 +109,15 @@ func (tx *Tx) Libraries(scope banksia.Scope, state State) ([]banksia.Library, er
 		return nil, fmt.Errorf("list libraries: %w", err)
 	}
 	return libraries, nil
+}
+
+// Library reads a library, whoever's it is, for work that no user asked for.
+func (tx *Tx) Library(id banksia.LibraryID) (l banksia.Library, err error) {
+	err = tx.QueryRow(`SELECT id, user_id, name FROM libraries WHERE id = $1`, id).Scan(&l.ID, &l.UserID, &l.Name)
+	if errors.Is(err, sql.ErrNoRows) {
+		return l, banksia.NotFound("Library")
+	}
+	return l, err
 }
 
 // ResolveLibrary finds the library that a request means: the given one, which

@@ -1,0 +1,221 @@
+// Package catalog holds the rules of changing a library. One method is one
+// transaction that also enqueues the work that follows from it.
+package catalog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/banksia-photos/banksia"
+	"github.com/banksia-photos/banksia/internal/blob"
+	"github.com/banksia-photos/banksia/internal/media"
+	"github.com/banksia-photos/banksia/internal/store"
+	"github.com/banksia-photos/banksia/internal/task"
+)
+
+// Catalog changes libraries.
+type Catalog struct {
+	store  *store.Store
+	blobs  blob.Store
+	media  *media.Pool
+	runner *task.Runner
+	logger *slog.Logger
+
+	content contentLocks
+}
+
+// New returns a catalog over its parts.
+func New(s *store.Store, blobs blob.Store, pool *media.Pool, runner *task.Runner, logger *slog.Logger) *Catalog {
+	return &Catalog{store: s, blobs: blobs, media: pool, runner: runner, logger: logger, content: contentLocks{held: map[string]*contentLock{}}}
+}
+
+// contentLocks keeps an upload and a purge of the same bytes apart: between the
+// moment a file is in place and the moment its row is committed, and between the
+// moment the last row is gone and the moment its file is.
+type contentLocks struct {
+	mu   sync.Mutex
+	held map[string]*contentLock
+}
+
+type contentLock struct {
+	sync.Mutex
+	users int
+}
+
+func (l *contentLocks) lock(sum banksia.Digest) (unlock func()) {
+	key := string(sum)
+	l.mu.Lock()
+	one := l.held[key]
+	if one == nil {
+		one = &contentLock{}
+		l.held[key] = one
+	}
+	one.users++
+	l.mu.Unlock()
+	one.Lock()
+	return func() {
+		one.Unlock()
+		l.mu.Lock()
+		if one.users--; one.users == 0 {
+			delete(l.held, key)
+		}
+		l.mu.Unlock()
+	}
+}
+
+// storageError turns a failure of the blob storage into what clients are told.
+func storageError(err error) error {
+	switch {
+	case errors.Is(err, blob.ErrFull):
+		return &banksia.Error{Code: banksia.CodeInsufficientStorage, Message: "The storage of the server is full.", Final: true, Err: err}
+	case errors.Is(err, blob.ErrUnavailable):
+		return &banksia.Error{Code: banksia.CodeStorage, Message: "The storage of the server failed for now.", Retry: 10 * time.Second, Err: err}
+	}
+	return err
+}
+
+// TrashAssets moves assets to the trash; unknown ones and those already there are
+// left alone.
+func (c *Catalog) TrashAssets(ctx context.Context, scope banksia.Scope, library banksia.LibraryID, ids []banksia.AssetID) error {
+	return c.change(ctx, scope, library, func(tx *store.Tx) error {
+		_, err := tx.TrashAssets(library, ids)
+		return err
+	})
+}
+
+// RestoreAssets moves assets out of the trash.
+func (c *Catalog) RestoreAssets(ctx context.Context, scope banksia.Scope, library banksia.LibraryID, ids []banksia.AssetID) error {
+	return c.change(ctx, scope, library, func(tx *store.Tx) error {
+		_, err := tx.RestoreAssets(library, ids)
+		return err
+	})
+}
+
+func (c *Catalog) change(ctx context.Context, scope banksia.Scope, library banksia.LibraryID, f func(*store.Tx) error) error {
+	return c.store.Write(ctx, func(tx *store.Tx) error {
+		if _, err := tx.ResolveLibrary(scope, &library); err != nil {
+			return err
+		}
+		return f(tx)
+	})
+}
+
+// PurgeAssets deletes assets for good: rows first, then the files that no other
+// row needs. Files that a crash leaves behind are swept at the next start.
+func (c *Catalog) PurgeAssets(ctx context.Context, scope banksia.Scope, library banksia.LibraryID, ids []banksia.AssetID) error {
+	for _, id := range ids {
+		asset, err := c.store.GetAsset(ctx, scope, id)
+		if banksia.ErrorCode(err) == banksia.CodeNotFound {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if err := c.purge(ctx, scope, library, asset); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *Catalog) purge(ctx context.Context, scope banksia.Scope, library banksia.LibraryID, asset banksia.Asset) error {
+	defer c.content.lock(asset.File.SHA256)()
+	var freed []store.Freed
+	err := c.change(ctx, scope, library, func(tx *store.Tx) (err error) {
+		freed, err = tx.PurgeAssets(library, []banksia.AssetID{asset.ID})
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	for _, f := range freed {
+		for _, variant := range variants {
+			if err := c.blobs.Delete(ctx, blob.Derived(f.VersionID, variant)); err != nil {
+				return storageError(err)
+			}
+		}
+		if f.LastReference {
+			if err := c.blobs.Delete(ctx, blob.Original(f.SHA256)); err != nil {
+				return storageError(err)
+			}
+		}
+	}
+	return nil
+}
+
+// variants are the derived files that a version may have.
+var variants = []banksia.VariantName{banksia.VariantFullsize, banksia.VariantPreview, banksia.VariantSmall, banksia.VariantThumbnail}
+
+// SweepOriginals removes originals that no row refers to and that were stored
+// before a time: uploads that a crash cut off between their file and their row.
+func (c *Catalog) SweepOriginals(ctx context.Context, before time.Time) (removed int, err error) {
+	err = c.blobs.List(ctx, "originals/", func(info blob.Info) error {
+		if info.ModTime.After(before) {
+			return nil
+		}
+		sum, ok := blob.OriginalDigest(info.Key)
+		if !ok {
+			return nil // not made by this program, so not its to delete
+		}
+		defer c.content.lock(sum)()
+		referenced := true
+		err := c.store.Read(ctx, func(tx *store.Tx) (err error) {
+			referenced, err = tx.IsReferenced(sum)
+			return err
+		})
+		if err != nil || referenced {
+			return err
+		}
+		removed++
+		return c.blobs.Delete(ctx, info.Key)
+	})
+	if err != nil {
+		return removed, fmt.Errorf("sweep originals: %w", err)
+	}
+	return removed, nil
+}
+
+// Setup makes the owner and a default library on an empty database; made is false
+// when somebody is there already.
+func (c *Catalog) Setup(ctx context.Context) (owner banksia.User, made bool, err error) {
+	err = c.store.Write(ctx, func(tx *store.Tx) error {
+		owner, err = tx.Owner()
+		if banksia.ErrorCode(err) != banksia.CodeNotFound {
+			return err
+		}
+		now := tx.Now()
+		email := "owner@localhost"
+		owner = banksia.User{ID: banksia.NewID[banksia.UserID](now), Email: &email, IsActive: true, IsSuperuser: true, IsVerified: true, CreatedAt: now, UpdatedAt: now}
+		made = true
+		if err := tx.InsertUser(&owner); err != nil {
+			return err
+		}
+		_, err := c.addLibrary(tx, owner.ID)
+		return err
+	})
+	return owner, made, err
+}
+
+// addLibrary makes the default library of a user.
+func (c *Catalog) addLibrary(tx *store.Tx, user banksia.UserID) (*banksia.Library, error) {
+	now := tx.Now()
+	library := &banksia.Library{ID: banksia.NewID[banksia.LibraryID](now), UserID: user, Name: banksia.DefaultLibraryName, CreatedAt: now, UpdatedAt: now}
+	return library, tx.InsertLibrary(library)
+}
+
+// cleanFileName keeps the last part of a path and replaces what has no place in a
+// name: control characters, invalid UTF-8 and separators.
+func cleanFileName(name string) string {
+	name = name[strings.LastIndexAny(name, `/\`)+1:]
+	return strings.Map(func(r rune) rune {
+		if r < 0x20 || r >= 0x7f && r <= 0x9f || r == '\u2028' || r == '\u2029' || r >= '\u202a' && r <= '\u202e' || r >= '\u2066' && r <= '\u2069' {
+			return '_'
+		}
+		return r
+	}, strings.ToValidUTF8(name, "_"))
+}

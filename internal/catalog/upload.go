@@ -1,0 +1,237 @@
+package catalog
+
+import (
+	"context"
+	"errors"
+	"io"
+	"time"
+	"unicode/utf8"
+
+	"github.com/banksia-photos/banksia"
+	"github.com/banksia-photos/banksia/internal/blob"
+	"github.com/banksia-photos/banksia/internal/media"
+	"github.com/banksia-photos/banksia/internal/store"
+)
+
+// maxFileName is the longest stored file name, in characters (behaviour 6.3).
+const maxFileName = 1024
+
+// UploadRequest is what a client says of a file that it sends.
+type UploadRequest struct {
+	LibraryID      *banksia.LibraryID // nil: the only one
+	FileName       string
+	DeviceAssetID  string
+	DeviceID       string
+	FileCreatedAt  banksia.LocalTime
+	FileModifiedAt banksia.LocalTime
+}
+
+// Receive stores the bytes of an upload on their way in. The result is discarded
+// or committed.
+func (c *Catalog) Receive(ctx context.Context, content io.Reader) (*blob.Incoming, error) {
+	in, err := blob.Receive(ctx, c.blobs, content)
+	if err != nil {
+		return nil, storageError(err)
+	}
+	return in, nil
+}
+
+// CheckUpload tells before any byte is received whether the file could be taken:
+// the name (behaviour 6.3), the library (6.7) and the caps (6.6).
+func (c *Catalog) CheckUpload(ctx context.Context, scope banksia.Scope, r UploadRequest) error {
+	if _, err := checkName(r.FileName); err != nil {
+		return err
+	}
+	return c.store.Read(ctx, func(tx *store.Tx) error {
+		library, err := tx.ResolveLibrary(scope, r.LibraryID)
+		if err != nil || library == nil {
+			return err
+		}
+		return checkCaps(tx, library, 0)
+	})
+}
+
+func checkName(name string) (media.Format, error) {
+	if utf8.RuneCountInString(name) > maxFileName {
+		return media.Format{}, banksia.Invalid("body", "asset_data", "the file name has more than %d characters", maxFileName)
+	}
+	format, ok := media.FormatByName(name)
+	if !ok {
+		return format, banksia.Invalid("body", "asset_data", "the extension of the file name is not that of a photo or a video this server takes")
+	}
+	return format, nil
+}
+
+// checkCaps compares the storage used with the limits of the library and of its
+// user.
+func checkCaps(tx *store.Tx, library *banksia.Library, more int64) error {
+	user, err := tx.User(library.UserID)
+	if err != nil {
+		return err
+	}
+	over := func(used int64, limit *int64) bool {
+		return limit != nil && (used >= *limit || used+more > *limit)
+	}
+	if over(library.StorageUsedBytes, library.StorageLimitBytes) || over(user.StorageUsedBytes, user.StorageLimitBytes) {
+		return &banksia.Error{Code: banksia.CodeInsufficientStorage, Message: "The storage limit is reached.", Final: true}
+	}
+	return nil
+}
+
+// Commit makes a received file an asset, or finds the asset that has the same
+// bytes already, in which case created is false and nothing changes (behaviour
+// 6.4, 21.17). The received file is used up either way.
+func (c *Catalog) Commit(ctx context.Context, scope banksia.Scope, in *blob.Incoming, r UploadRequest) (id banksia.AssetID, created bool, err error) {
+	defer in.Discard()
+	format, err := checkName(r.FileName)
+	if err != nil {
+		return id, false, err
+	}
+	if in.Size == 0 {
+		return id, false, banksia.Invalid("body", "asset_data", "the file is empty")
+	}
+	if !format.Sniff(in.Head) {
+		return id, false, banksia.Invalid("body", "asset_data", "the content is not what the extension of the file name says (%s)", format.MIMEType)
+	}
+	// Duplicates are common (a phone sends its whole roll again): look before the
+	// costly part. The unique index decides in the end.
+	existing, err := c.duplicate(ctx, scope, in, r)
+	if err != nil || existing != nil {
+		if existing != nil {
+			id = *existing
+		}
+		return id, false, err
+	}
+	asset, metadata := c.describe(ctx, in, format, r)
+	defer c.content.lock(in.SHA256)()
+	if err := c.blobs.Adopt(ctx, blob.Original(in.SHA256), in.Path); err != nil {
+		return id, false, storageError(err)
+	}
+	err = c.store.Write(ctx, func(tx *store.Tx) error {
+		library, err := c.uploadLibrary(tx, scope, r.LibraryID)
+		if err != nil {
+			return err
+		}
+		if err := checkCaps(tx, library, in.Size); err != nil {
+			return err
+		}
+		asset.LibraryID = library.ID
+		if err := tx.InsertAsset(asset, metadata); err != nil {
+			return err
+		}
+		for _, taskType := range tasksAfterUpload(asset, metadata) {
+			err := c.runner.Enqueue(tx, &banksia.Task{UserID: library.UserID, LibraryID: &library.ID, AssetID: &asset.ID, Type: taskType})
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	switch {
+	case err == nil:
+		return asset.ID, true, nil
+	case errors.Is(err, store.ErrDuplicate): // another upload of the same bytes was faster
+		existing, findErr := c.duplicate(ctx, scope, in, r)
+		if findErr == nil && existing != nil {
+			return *existing, false, nil
+		}
+		return id, false, errors.Join(err, findErr)
+	}
+	c.dropUnreferenced(ctx, in.SHA256)
+	return id, false, err
+}
+
+// duplicate finds the asset with the same bytes in the library that the upload
+// goes to, after the caps (behaviour 6.6).
+func (c *Catalog) duplicate(ctx context.Context, scope banksia.Scope, in *blob.Incoming, r UploadRequest) (existing *banksia.AssetID, err error) {
+	err = c.store.Read(ctx, func(tx *store.Tx) error {
+		library, err := tx.ResolveLibrary(scope, r.LibraryID)
+		if err != nil || library == nil {
+			return err
+		}
+		if err := checkCaps(tx, library, 0); err != nil {
+			return err
+		}
+		id, found, err := tx.AssetIDByChecksum(library.ID, in.SHA256)
+		if found {
+			existing = &id
+		}
+		return err
+	})
+	return existing, err
+}
+
+// uploadLibrary is the library that an upload goes to; a user who has none gets
+// one (behaviour 6.7), unless the credential is for selected libraries.
+func (c *Catalog) uploadLibrary(tx *store.Tx, scope banksia.Scope, given *banksia.LibraryID) (*banksia.Library, error) {
+	library, err := tx.ResolveLibrary(scope, given)
+	if err != nil || library != nil {
+		return library, err
+	}
+	if scope.LibraryIDs != nil {
+		return nil, banksia.Errorf(banksia.CodeInvalidRequest, "None of the libraries of this key is live.")
+	}
+	return c.addLibrary(tx, scope.UserID)
+}
+
+// describe makes the rows of a new asset. What cannot be read is left empty: the
+// bytes are kept whatever they are.
+func (c *Catalog) describe(ctx context.Context, in *blob.Incoming, format media.Format, r UploadRequest) (*banksia.Asset, *banksia.Metadata) {
+	now := c.store.Now()
+	info := media.Info{MIMEType: format.MIMEType, MediaType: format.MediaType}
+	if format.MediaType == banksia.Video {
+		info.VariantMIMEType = "image/jpeg" // stills come later (behaviour 6.11)
+	} else {
+		// The time counts for one file, also while the server is busy.
+		ctx, cancel := context.WithTimeout(media.WithPriority(ctx), 30*time.Second)
+		defer cancel()
+		described, err := c.media.Describe(ctx, in.Path, format)
+		if err != nil {
+			c.logger.WarnContext(ctx, "describe upload", "mime_type", format.MIMEType, "error", err)
+			described = info
+			if !errors.Is(err, media.ErrUnsupported) && !errors.Is(err, media.ErrCorrupt) && !errors.Is(err, media.ErrTooLarge) {
+				described.VariantMIMEType = "image/jpeg" // perhaps its task has more luck
+			}
+		}
+		info = described
+	}
+	metadata := info.Metadata
+	asset := &banksia.Asset{
+		ID: banksia.NewID[banksia.AssetID](now), MediaType: format.MediaType, CreatedAt: now, UpdatedAt: now,
+		LocalDateTime: store.CaptureTime(&metadata, r.FileCreatedAt), OriginalFileName: cleanFileName(r.FileName), Duration: info.Duration,
+		File: banksia.FileData{DeviceAssetID: r.DeviceAssetID, DeviceID: r.DeviceID, CreatedAt: r.FileCreatedAt, ModifiedAt: r.FileModifiedAt,
+			SizeBytes: in.Size, SHA256: in.SHA256, SHA1: in.SHA1},
+		Version: banksia.Version{ID: banksia.NewID[banksia.VersionID](now), Kind: banksia.KindOriginal, MIMEType: format.MIMEType, Width: info.Width, Height: info.Height,
+			SizeBytes: in.Size, SHA256: in.SHA256, CreatedAt: now, VariantMIMEType: info.VariantMIMEType, Displayable: info.Displayable},
+	}
+	return asset, &metadata
+}
+
+// tasksAfterUpload are the tasks of a new asset.
+func tasksAfterUpload(a *banksia.Asset, m *banksia.Metadata) []banksia.TaskType {
+	if a.MediaType == banksia.Video {
+		return []banksia.TaskType{banksia.TaskVideoMetadata, banksia.TaskVideoThumbnails, banksia.TaskThumbHash}
+	}
+	types := []banksia.TaskType{banksia.TaskDisplayProxy, banksia.TaskThumbHash}
+	if m.Latitude != nil && m.Longitude != nil {
+		types = append(types, banksia.TaskReverseGeocode)
+	}
+	return types
+}
+
+// dropUnreferenced removes the file of an upload whose row could not be written.
+// The caller holds the content lock.
+func (c *Catalog) dropUnreferenced(ctx context.Context, sum banksia.Digest) {
+	ctx = context.WithoutCancel(ctx)
+	referenced := true
+	err := c.store.Read(ctx, func(tx *store.Tx) (err error) {
+		referenced, err = tx.IsReferenced(sum)
+		return err
+	})
+	if err == nil && !referenced {
+		err = c.blobs.Delete(ctx, blob.Original(sum))
+	}
+	if err != nil { // the sweep at the next start tries again
+		c.logger.Warn("remove the file of a failed upload", "error", err)
+	}
+}
