@@ -134,6 +134,9 @@ func runImport(ctx context.Context, args []string, std stdio) error {
 
 func importAll(ctx context.Context, opts importer.Options, out io.Writer) error {
 	summary, err := importer.Run(ctx, opts, out)
+	if errors.Is(err, context.Canceled) {
+		return errors.New("interrupted")
+	}
 	if err != nil {
 		return err
 	}
