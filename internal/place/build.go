@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -18,9 +19,10 @@ import (
 // town is a line of the GeoNames table while the file is being built.
 type town struct {
 	name       string
-	feature    string // GeoNames feature code: PPL a populated place, PPLX a section of one, PPLA* a seat, PPLC a capital
+	feature    string // GeoNames feature code: PPL a populated place, PPLX a section of one, PPLA* a seat, PPLC a capital; "" unknown
 	country    string
 	admin      [4]string // codes from the first-order division down; "" unknown
+	newerState string    // the first of them in a newer edition, "" unknown
 	population int
 	position   vector
 	latitude   float64
@@ -37,17 +39,16 @@ var gone = []string{"PPLH", "PPLQ", "PPLW", "PPLCH"}
 var cityStates = []string{"HK", "MC", "MO", "SG"}
 
 // Build packs GeoNames data into the file that the program embeds: a table of
-// populated places (cities500.txt); newer codes of divisions for some of them, a
-// JSON array of {"country": "NO", "lat": "69.6489", "lng": "18.95508", "admin1":
-// "32"}; and the names of divisions, JSON arrays of {"code": "NO.32", "name":
-// "Troms"}.
-func Build(out io.Writer, cities, codes io.Reader, divisions ...io.Reader) error {
-	towns, err := readTowns(cities)
+// populated places (cities500.txt); a newer list of some of them with fewer
+// columns, a JSON array of {"name": "Tromsø", "country": "NO", "lat": "69.6489",
+// "lng": "18.95508", "admin1": "32", "admin2": "5501"}; and the names of
+// divisions, JSON arrays of {"code": "NO.32", "name": "Troms"}.
+func Build(out io.Writer, table, newer io.Reader, divisions ...io.Reader) error {
+	towns, err := readTowns(table)
 	if err != nil {
 		return err
 	}
-	newer, err := readCodes(codes)
-	if err != nil {
+	if towns, err = addNewer(towns, newer); err != nil {
 		return err
 	}
 	divisionNames := make(map[string]string)
@@ -65,34 +66,76 @@ func Build(out io.Writer, cities, codes io.Reader, divisions ...io.Reader) error
 	if err != nil {
 		return err
 	}
-	_, err = out.Write(pack(towns, stateNames(towns, newer, divisionNames), zones))
+	_, err = out.Write(pack(towns, stateNames(towns, divisionNames), zones))
 	return err
 }
 
 // spot identifies a place in two editions of GeoNames.
 type spot struct{ country, latitude, longitude string }
 
-func readCodes(list io.Reader) (map[spot]string, error) {
-	var entries []struct{ Country, Lat, Lng, Admin1 string }
+// addNewer takes new names and codes of divisions from a newer edition, and the
+// places that only it has; of those it tells neither population nor kind.
+func addNewer(towns []town, list io.Reader) ([]town, error) {
+	var entries []struct{ Name, Country, Lat, Lng, Admin1, Admin2 string }
 	if err := json.NewDecoder(list).Decode(&entries); err != nil {
-		return nil, fmt.Errorf("read codes of divisions: %w", err)
+		return nil, fmt.Errorf("read newer places: %w", err)
 	}
-	codes := make(map[spot]string, len(entries))
+	type area struct {
+		name, country       string
+		latitude, longitude float64 // in tenths of a degree
+	}
+	areaOf := func(t *town) area {
+		return area{t.name, t.country, math.Round(t.latitude * 10), math.Round(t.longitude * 10)}
+	}
+	bySpot := make(map[spot]int, len(towns))
+	byArea := make(map[area]int, len(towns))
+	for i := range towns {
+		bySpot[towns[i].spot] = i
+		byArea[areaOf(&towns[i])] = i
+	}
 	for _, entry := range entries {
-		codes[spot{entry.Country, entry.Lat, entry.Lng}] = entry.Admin1
+		t := town{
+			name: entry.Name, country: entry.Country, newerState: entry.Admin1,
+			spot: spot{entry.Country, entry.Lat, entry.Lng}, city: len(towns),
+		}
+		var errs [2]error
+		t.latitude, errs[0] = strconv.ParseFloat(entry.Lat, 64)
+		t.longitude, errs[1] = strconv.ParseFloat(entry.Lng, 64)
+		if err := errors.Join(errs[:]...); err != nil {
+			return nil, fmt.Errorf("read newer places: %s: %w", entry.Name, err)
+		}
+		known, ok := bySpot[t.spot]
+		if ok {
+			towns[known].name = t.name
+		} else {
+			known, ok = byArea[areaOf(&t)] // moved a little
+		}
+		if ok {
+			towns[known].newerState = t.newerState
+			continue
+		}
+		if len(t.country) != 2 || t.name == "" {
+			continue
+		}
+		t.admin = [4]string{entry.Admin1, entry.Admin2}
+		if t.admin[0] == "00" {
+			t.admin[0] = ""
+		}
+		t.position = vectorOf(t.latitude, t.longitude)
+		towns = append(towns, t)
 	}
-	return codes, nil
+	return towns, nil
 }
 
 // stateNames names the first-order division of each town. Countries redraw their
 // divisions, so a newer code wins, and where neither has a name, most towns of the
 // same old code tell the new one.
-func stateNames(towns []town, newer map[spot]string, divisionNames map[string]string) []string {
+func stateNames(towns []town, divisionNames map[string]string) []string {
 	names := make([]string, len(towns))
 	votes := make(map[string]map[string]int)
 	for i := range towns {
 		t := &towns[i]
-		code := t.country + "." + cmp.Or(newer[t.spot], t.admin[0])
+		code := t.country + "." + cmp.Or(t.newerState, t.admin[0])
 		names[i] = divisionNames[code]
 		// Taiwan's first order is the whole country; there, the second.
 		if second := divisionNames[code+"."+t.admin[1]]; second != "" && names[i] == countryName(t.country) {
@@ -177,19 +220,24 @@ func radius(population int, density float64) float64 {
 //   - its codes go on where those of a city of half a million stop, within the
 //     city's area: such a city spans these divisions, as New York City its
 //     boroughs. Where the codes stop at the first order, the division must also
-//     bear the city's name, or a gap in the table would swallow neighbours;
+//     bear the city's name, or a gap in the table would swallow neighbours (but
+//     for places of unknown kind, which are seldom seats);
 //   - it is a section, and the other has the greatest pull (square root of
 //     population over distance), of places in its second-order division if any;
 //   - it is a settlement in the municipality of a city of 100,000, near and small;
 //   - it is a place of unknown population with the codes of a city of a million,
-//     within the city's area, as the districts of Shanghai.
+//     within the city's area, as the districts of Shanghai; a place of unknown
+//     kind, too, with those of a city of 20,000.
+//
+// A place of unknown kind whose name starts with the city's (Paris 16 Passy)
+// counts as a section.
 func findCities(towns []town, divisionNames map[string]string) {
 	grid := make(map[[2]int][]int) // towns that may be cities, by degree
 	cellOf := func(t *town) [2]int {
 		return [2]int{int(math.Floor(t.latitude)), int(math.Floor(t.longitude))}
 	}
 	for i := range towns {
-		if towns[i].feature != "PPLX" && towns[i].population > 0 {
+		if towns[i].feature != "PPLX" && towns[i].population > 0 { // also not of unknown kind
 			cell := cellOf(&towns[i])
 			grid[cell] = append(grid[cell], i)
 		}
@@ -233,8 +281,8 @@ func pull(t, city *town, stateName string) float64 {
 	if city.feature == "PPLC" && slices.Contains(cityStates, city.country) {
 		return math.MaxFloat64
 	}
-	section := t.feature == "PPLX"
-	if city.admin[0] != t.admin[0] || !section && city.population < 100_000 {
+	section := t.feature == "PPLX" || t.feature == "" && strings.HasPrefix(t.name, city.name+" ") && city.population >= 100_000
+	if city.admin[0] != t.admin[0] || city.population < 20_000 || !section && t.feature != "" && city.population < 100_000 {
 		return 0
 	}
 	shared := 0 // levels of codes that agree
@@ -249,12 +297,16 @@ func pull(t, city *town, stateName string) float64 {
 	}
 	named := shared > 1 || stateName != "" && (strings.HasPrefix(city.name, stateName) || strings.HasPrefix(stateName, city.name))
 
+	density := 6000.0 // people a km², of a city that spans divisions
+	if t.feature == "" {
+		density = 3000 // likelier a part of the city than a town with a seat
+	}
 	km := t.position.distance(city.position)
 	pull := math.Sqrt(float64(city.population)) / (km + 1)
 	switch {
 	case section && sameMunicipality && km <= 30:
 		return pull * 1e12
-	case goesOn && named && city.population >= 500_000 && km <= radius(city.population, 6000):
+	case goesOn && (named || t.feature == "") && city.population >= 500_000 && km <= radius(city.population, density):
 		return pull * 1e9
 	case section && km <= min(45, 3*radius(city.population, 1000)):
 		if conflict && shared < 2 {
@@ -262,6 +314,8 @@ func pull(t, city *town, stateName string) float64 {
 		}
 		return pull * 1e6
 	case sameMunicipality && city.population >= 100_000 && t.population*10 < city.population && km <= radius(city.population, 2000):
+		return pull
+	case t.feature == "" && !conflict && !goesOn && (shared > 1 || named) && km <= radius(city.population, 4000):
 		return pull
 	case t.population == 0 && !conflict && !goesOn && city.population >= 1_000_000 && km <= radius(city.population, 8000):
 		return pull

@@ -94,7 +94,10 @@ func TestBuildTellsDistrictsFromCities(t *testing.T) {
 	var out, again bytes.Buffer
 	build := func(out *bytes.Buffer) error {
 		return Build(out, strings.NewReader(table),
-			strings.NewReader(`[{"country":"US","lat":"40.74399","lng":"-74.03236","admin1":"NEW"}]`),
+			strings.NewReader(`[{"name":"Hoboken-on-Hudson","country":"US","lat":"40.74399","lng":"-74.03236","admin1":"NEW"},
+				{"name":"Yonkers","country":"US","lat":"40.94","lng":"-73.89","admin1":"NY"},
+				{"name":"Berlin 99 Neustadt","country":"DE","lat":"52.5","lng":"13.5","admin1":"16","admin2":"00"},
+				{"name":"Newtown","country":"US","lat":"43","lng":"-75","admin1":"NY","admin2":"001"}]`),
 			strings.NewReader(`[{"code":"US.NY","name":"New York"},{"code":"US.NJ","name":"New Jersey"},{"code":"US.NEW","name":"New Division"}]`),
 			strings.NewReader(`[{"code":"DE.16","name":"Berlin"}]`))
 	}
@@ -116,7 +119,7 @@ func TestBuildTellsDistrictsFromCities(t *testing.T) {
 	want := map[string]string{
 		"Berlin": "Berlin, Berlin, DE", "Tegel": "Berlin, Berlin, DE", "Potsdam": "Potsdam, , DE",
 		"New York City": "New York City, New York, US", "Brooklyn": "New York City, New York, US", "Bushwick": "New York City, New York, US",
-		"Hoboken": "Hoboken, New Division, US", "Yonkers": "Yonkers, New York, US",
+		"Hoboken-on-Hudson": "Hoboken-on-Hudson, New Division, US", "Yonkers": "Yonkers, New York, US", "Newtown": "Newtown, New York, US", "Berlin 99 Neustadt": "Berlin, Berlin, DE",
 	}
 	for name := range want {
 		if got[name] != want[name] {
@@ -139,14 +142,15 @@ func TestBuildTellsDistrictsFromCities(t *testing.T) {
 
 func TestBuildRejects(t *testing.T) {
 	good := line("Berlin", "52.5", "13.4", "PPLC", "DE", "16", "1")
-	for name, test := range map[string]struct{ table, codes, divisions string }{
+	for name, test := range map[string]struct{ table, newer, divisions string }{
 		"a row cut off":         {"1\tBerlin\n", "[]", "[]"},
 		"a latitude in words":   {strings.Replace(good, "52.5", "north", 1), "[]", "[]"},
 		"a population in words": {strings.Replace(good, "\t1\t\t", "\tmany\t\t", 1), "[]", "[]"},
-		"codes cut off":         {good, "[{", "[]"},
+		"newer cut off":         {good, "[{", "[]"},
+		"newer without a place": {good, `[{"name":"Berlin","country":"DE"}]`, "[]"},
 		"names cut off":         {good, "[]", "["},
 	} {
-		if err := Build(&bytes.Buffer{}, strings.NewReader(test.table), strings.NewReader(test.codes), strings.NewReader(test.divisions)); err == nil {
+		if err := Build(&bytes.Buffer{}, strings.NewReader(test.table), strings.NewReader(test.newer), strings.NewReader(test.divisions)); err == nil {
 			t.Errorf("%s is accepted", name)
 		}
 	}

@@ -15,7 +15,7 @@ import (
 func main() {
 	out := flag.String("out", "", "file to write")
 	flag.Usage = func() {
-		fmt.Fprintln(flag.CommandLine.Output(), "usage: generate -out FILE CITIES CODES DIVISIONS...")
+		fmt.Fprintln(flag.CommandLine.Output(), "usage: generate -out FILE TABLE NEWER DIVISIONS...")
 		flag.PrintDefaults()
 	}
 	flag.Parse()
