@@ -74,6 +74,32 @@ func TestPackedFileIsWhole(t *testing.T) {
 	}
 }
 
+// The country that the zone of a place tells must be the place's own, but for
+// the few that simplified borders put on the wrong side.
+func TestZonesTellCountries(t *testing.T) {
+	names := shared.gazetteer()
+	if names == nil {
+		t.Fatal("built without place names: run go generate ./internal/place")
+	}
+	wrong, untold := 0, 0
+	for i := range names.len() {
+		record := names.record(i)
+		x, y, z := float64(record.position[0]), float64(record.position[1]), float64(record.position[2])
+		zone := shared.Timezone(math.Asin(z)*180/math.Pi, math.Atan2(y, x)*180/math.Pi)
+		switch names.zoneCountry(zone) {
+		case 0:
+			untold++
+		case record.country:
+		default:
+			wrong++
+		}
+	}
+	t.Logf("of %d places, %d get another country and %d none from their zone", names.len(), wrong, untold)
+	if wrong > names.len()/1000 || untold > names.len()/50 {
+		t.Errorf("of %d places, %d get another country and %d none from their zone", names.len(), wrong, untold)
+	}
+}
+
 // line writes a row of the GeoNames table.
 func line(name, latitude, longitude, feature, country, admin, population string) string {
 	codes := strings.Split(admin+"....", ".")
