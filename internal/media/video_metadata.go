@@ -43,11 +43,19 @@ func ReadVideoFacts(ctx context.Context, path string) (Facts, error) {
 	if err != nil {
 		return Facts{}, fmt.Errorf("read video metadata: %w", err)
 	}
-	var probe probeResult
-	if err := json.Unmarshal(output, &probe); err != nil {
-		return Facts{}, fmt.Errorf("read video metadata: decode ffprobe output: %w", err)
+	probe, err := decodeProbe(output)
+	if err != nil {
+		return Facts{}, fmt.Errorf("read video metadata: %w", err)
 	}
 	return probe.facts(), nil
+}
+
+func decodeProbe(output []byte) (*probeResult, error) {
+	var probe probeResult
+	if err := json.Unmarshal(output, &probe); err != nil {
+		return nil, fmt.Errorf("decode ffprobe output: %w", err)
+	}
+	return &probe, nil
 }
 
 // videoDemuxer picks ffmpeg's demuxer by the first bytes of the file, because a
@@ -105,26 +113,31 @@ func runProbe(ctx context.Context, demuxer, path string) ([]byte, error) {
 }
 
 // boundedBuffer keeps the first limit bytes. Past them it fails the writer, or
-// drops the rest with discard.
+// drops the rest with discard. The buffer is not embedded, because its ReadFrom
+// would pass by the limit.
 type boundedBuffer struct {
-	bytes.Buffer
+	kept    bytes.Buffer
 	limit   int
 	discard bool
 	full    bool
 }
 
 func (b *boundedBuffer) Write(p []byte) (int, error) {
-	room := b.limit - b.Len()
+	room := b.limit - b.kept.Len()
 	if len(p) <= room {
-		return b.Buffer.Write(p)
+		return b.kept.Write(p)
 	}
 	b.full = true
-	b.Buffer.Write(p[:room])
+	b.kept.Write(p[:room])
 	if b.discard {
 		return len(p), nil
 	}
 	return room, io.ErrShortWrite
 }
+
+func (b *boundedBuffer) Bytes() []byte  { return b.kept.Bytes() }
+func (b *boundedBuffer) String() string { return b.kept.String() }
+func (b *boundedBuffer) Len() int       { return b.kept.Len() }
 
 // probeResult is the part of ffprobe's JSON that is read.
 type probeResult struct {
@@ -138,9 +151,9 @@ type probeResult struct {
 type probeStream struct {
 	CodecType    string   `json:"codec_type"`
 	CodecName    string   `json:"codec_name"`
+	PixelAspect  string   `json:"sample_aspect_ratio"` // width:height
 	Width        int      `json:"width"`
 	Height       int      `json:"height"`
-	AspectRatio  string   `json:"sample_aspect_ratio"`
 	AverageRate  string   `json:"avg_frame_rate"`
 	NominalRate  string   `json:"r_frame_rate"`
 	Duration     string   `json:"duration"`
@@ -234,6 +247,9 @@ func (p *probeResult) facts() Facts {
 	meta.Description = first("com.apple.quicktime.description", "description", "com.apple.quicktime.comment", "comment", "synopsis")
 	if location := first("com.apple.quicktime.location.iso6709", "location", "location-eng"); location != nil {
 		meta.Latitude, meta.Longitude, meta.Altitude = parseISO6709(*location)
+		if meta.Latitude != nil && *meta.Latitude == 0 && *meta.Longitude == 0 { // no fix
+			meta.Latitude, meta.Longitude, meta.Altitude = nil, nil, nil
+		}
 	}
 	meta.OriginalDateTime = videoTime(first)
 	return facts
@@ -281,8 +297,14 @@ func (s *probeStream) orientation() int {
 	return [4]int{1, 6, 3, 8}[((int(math.Round(degrees/90))%4)+4)%4]
 }
 
+// displaySize is the size with square pixels, upright.
 func (s *probeStream) displaySize() (width, height int) {
 	width, height = max(s.Width, 0), max(s.Height, 0)
+	over, under, _ := strings.Cut(s.PixelAspect, ":")
+	if x, y := positive(over), positive(under); x != nil && y != nil && width > 0 {
+		const widest = 1 << 20
+		width = int(min(max(1, float64(width)**x / *y), widest))
+	}
 	if o := s.orientation(); o == 6 || o == 8 {
 		width, height = height, width
 	}
