@@ -1,0 +1,165 @@
+package api
+
+import (
+	"encoding/hex"
+	"errors"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"unicode"
+
+	"github.com/banksia-photos/banksia"
+	"github.com/banksia-photos/banksia/internal/blob"
+	"github.com/banksia-photos/banksia/internal/derive"
+)
+
+// urls makes media URLs at the origin that a request was sent to (behaviour
+// 7.27).
+type urls struct {
+	origin string
+	expiry int64
+	query  string
+	sign   func(banksia.VersionID, banksia.VariantName, int64) string
+}
+
+func (s *Server) urls(r *http.Request) urls {
+	expiry := s.signer.Expiry()
+	return urls{origin: s.origin(r), expiry: expiry, query: "?expires=" + strconv.FormatInt(expiry, 10) + "&signature=", sign: s.signer.Sign}
+}
+
+// Variant implements wire.URLs. The last part of the path gives downloads and
+// caches a name; it is not signed.
+func (u urls) Variant(version banksia.VersionID, variant banksia.VariantName) string {
+	return u.origin + "/media/" + version.String() + "/" + string(variant) + "/" + string(variant) + u.query + u.sign(version, variant, u.expiry)
+}
+
+// origin is the configured one, or what the client used to get here.
+func (s *Server) origin(r *http.Request) string {
+	if s.cfg.PublicURL != "" {
+		return strings.TrimRight(s.cfg.PublicURL, "/")
+	}
+	scheme, host := "http", r.Host
+	if r.TLS != nil {
+		scheme = "https"
+	}
+	if s.cfg.TrustForwarded {
+		if proto := r.Header.Get("X-Forwarded-Proto"); proto == "http" || proto == "https" {
+			scheme = proto
+		}
+		if forwarded := r.Header.Get("X-Forwarded-Host"); forwarded != "" {
+			host = forwarded
+		}
+	}
+	if !validHost(host) {
+		host = "localhost"
+	}
+	return scheme + "://" + host
+}
+
+func validHost(host string) bool {
+	u, err := url.Parse("http://" + host)
+	return err == nil && host != "" && u.Host == host && u.User == nil && u.Path == ""
+}
+
+// media is GET /media/{version}/{variant}/{name}: the bytes of a signed URL, with
+// or without a credential (behaviour 7.23, 7.24).
+func (s *Server) media(w http.ResponseWriter, r *http.Request, _ banksia.Scope) error {
+	id, err := banksia.ParseID[banksia.VersionID](r.PathValue("version"))
+	if err != nil {
+		return banksia.NotFound("Version")
+	}
+	variant := banksia.VariantName(r.PathValue("variant"))
+	query := r.URL.Query()
+	if err := s.signer.Check(id, variant, query.Get("expires"), query.Get("signature")); err != nil {
+		return err
+	}
+	version, asset, err := s.store.GetVersion(r.Context(), id)
+	if err != nil {
+		return err
+	}
+	return s.serveVariant(w, r, &version, &asset, variant)
+}
+
+// serveVariant sends a variant. Whatever an upload holds, it must not run as
+// script: the type is the one of a known image or video, is not guessed, and the
+// policy allows nothing.
+func (s *Server) serveVariant(w http.ResponseWriter, r *http.Request, v *banksia.Version, a *banksia.Asset, variant banksia.VariantName) error {
+	mimeType, ok := derive.VariantMIMEType(v, variant)
+	if !ok {
+		return banksia.NotFound("Variant")
+	}
+	reader, info, err := s.deriver.Variant(r.Context(), v, variant)
+	if errors.Is(err, blob.ErrNotExist) {
+		return &banksia.Error{Code: banksia.CodeNotFound, Message: "The file is missing from the storage.", Err: err}
+	}
+	if err != nil {
+		return err
+	}
+	defer reader.Close()
+	header := w.Header()
+	header.Set("Content-Type", mimeType)
+	header.Set("Content-Security-Policy", "default-src 'none'; sandbox")
+	header.Set("Cross-Origin-Resource-Policy", "cross-origin")
+	header.Set("Cache-Control", "private, max-age=604800, immutable")
+	header.Set("ETag", `"`+hex.EncodeToString(v.ID[:])+"-"+string(variant)+`"`)
+	if variant == banksia.VariantOriginal {
+		header.Set("Content-Disposition", attachment(a.OriginalFileName))
+	}
+	http.ServeContent(w, r, "", info.ModTime, seeker{reader, info.Size})
+	return nil
+}
+
+// seeker spares ServeContent a seek to the end to learn the size.
+type seeker struct {
+	blob.Reader
+	size int64
+}
+
+func (s seeker) Seek(offset int64, whence int) (int64, error) {
+	if whence == io.SeekEnd && offset == 0 {
+		return s.size, nil
+	}
+	return s.Reader.Seek(offset, whence)
+}
+
+// attachment is a Content-Disposition with a file name (RFC 6266): plain for old
+// clients, and in UTF-8 where that differs.
+func attachment(name string) string {
+	plain := strings.Map(func(r rune) rune {
+		if r > unicode.MaxASCII || r < 0x20 || r == '"' || r == '\\' || r == 0x7f {
+			return '_'
+		}
+		return r
+	}, name)
+	text := `attachment; filename="` + plain + `"`
+	if plain != name {
+		text += "; filename*=UTF-8''" + strings.ReplaceAll(url.PathEscape(name), "'", "%27")
+	}
+	return text
+}
+
+// legacyDownload is GET /api/assets/{asset_id}/download of older clients.
+func (s *Server) legacyDownload(w http.ResponseWriter, r *http.Request, scope banksia.Scope) error {
+	asset, err := s.pathAsset(r, scope)
+	if err != nil {
+		return err
+	}
+	return s.serveVariant(w, r, &asset.Version, &asset, banksia.VariantOriginal)
+}
+
+// legacyThumbnail is GET /api/assets/{asset_id}/thumbnail?size= of older clients:
+// the variant of that name, by default the thumbnail.
+func (s *Server) legacyThumbnail(w http.ResponseWriter, r *http.Request, scope banksia.Scope) error {
+	p := newParams(r.URL.Query())
+	variant := choice(p, "size", banksia.VariantThumbnail, banksia.VariantThumbnail, banksia.VariantSmall, banksia.VariantPreview, banksia.VariantFullsize)
+	if err := p.err(); err != nil {
+		return err
+	}
+	asset, err := s.pathAsset(r, scope)
+	if err != nil {
+		return err
+	}
+	return s.serveVariant(w, r, &asset.Version, &asset, variant)
+}

@@ -1,0 +1,47 @@
+package api
+
+import (
+	"net/http"
+
+	"github.com/banksia-photos/banksia"
+)
+
+// routes is every operation of the server: the path, the action that a
+// credential needs, and the handler. A row without an action is for everybody.
+func (s *Server) routes() []route {
+	return []route{
+		{"GET /api/server/ping", "", s.ping},
+		{"GET /openapi.json", "", s.openAPI},
+		{"GET /media/{version}/{variant}/{name}", "", s.media},
+
+		{"GET /api/users/me", banksia.Read, s.getMe},
+		{"GET /api/libraries", banksia.Read, s.listLibraries},
+
+		{"GET /api/assets", banksia.Read, s.listAssets},
+		{"POST /api/assets", banksia.Write, s.createAsset},
+		{"GET /api/assets/counts", banksia.Read, s.countAssets},
+		{"GET /api/assets/geo-clusters", banksia.Read, s.clusterAssets},
+		{"POST /api/assets/exist", banksia.Read, s.checkAssetsExist},
+		{"GET /api/assets/{asset_id}", banksia.Read, s.getAsset},
+		{"GET /api/assets/{asset_id}/download", banksia.Read, s.legacyDownload},
+		{"GET /api/assets/{asset_id}/thumbnail", banksia.Read, s.legacyThumbnail},
+
+		{"GET /api/tasks/{$}", banksia.Read, s.listTasks},
+		{"GET /api/tasks/{task_id}", banksia.Read, s.getTask},
+		{"GET /api/tasks/asset/{asset_id}", banksia.Read, s.listAssetTasks},
+	}
+}
+
+// ping tells that the server is there (behaviour 4.12).
+func (s *Server) ping(w http.ResponseWriter, r *http.Request, _ banksia.Scope) error {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	_, err := w.Write([]byte("pong"))
+	return err
+}
+
+// openAPI serves the contract, the file openapi.yaml as JSON.
+func (s *Server) openAPI(w http.ResponseWriter, r *http.Request, _ banksia.Scope) error {
+	w.Header().Set("Content-Type", "application/json")
+	_, err := w.Write(s.document)
+	return err
+}
