@@ -117,7 +117,7 @@ func explainDecoder(err error, path string, format Format) error {
 		return slices.ContainsFunc(parts, func(part string) bool { return strings.Contains(lower, part) })
 	}
 	switch {
-	case contains("out of memory", "unable to allocate", "insufficient memory", "cannot allocate", "memory allocation", "exceeds the maximum", "security limit"):
+	case contains("out of memory", "unable to allocate", "insufficient memory", "cannot allocate", "memory allocation", "failed to allocate", "exceeds the maximum", "security limit"):
 		return tooLarge(detail, "Decoding the %s takes more memory than is allowed.", formatTitle(format))
 	case contains("too large", "too big", "exceeds", "maximum supported image dimension"):
 		return tooLarge(detail, "The %s is too large to be decoded.", formatTitle(format))
@@ -156,21 +156,21 @@ func (cfg workerConfig) draw(ctx context.Context, path string, format Format, or
 	return drawn, err
 }
 
+// decodesByRow lists the formats of which a part can be drawn. The others decode
+// as a whole, and libvips would try that again for each row.
+var decodesByRow = []string{"jpeg", "png", "gif", "tiff"}
+
 // savingRest runs work on a source. Of a truncated file it uses the pixels that
 // are there, unless those are none.
 func savingRest(source drawable, path string, format Format, work func() error) error {
 	clearVips()
 	err := work()
 	if err == nil {
-		// libvips blackens rows that it cannot decode and then goes on.
-		if err = leftVips(); err == nil {
-			return nil
-		}
-		err = corrupt(decoderWords(err, path), "The %s is damaged and cannot be decoded.", formatTitle(format))
+		return nil
 	}
 	err = explainDecoder(err, path, format)
 	file, ok := source.(*encoded)
-	if !ok || !errors.Is(err, ErrCorrupt) {
+	if !ok || !errors.Is(err, ErrCorrupt) || !format.Raw && !slices.Contains(decodesByRow, format.Name) {
 		return err
 	}
 	file.lenient = true

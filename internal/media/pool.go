@@ -185,7 +185,7 @@ func (p *Pool) do(ctx context.Context, job request) (answer, error) {
 			return answer{}, p.explain(ctx, job, err)
 		}
 		result, err := w.run(ctx, job)
-		if errors.Is(err, errNotStarted) && attempt == 1 {
+		if errors.Is(err, errNotStarted) && attempt == 1 && ctx.Err() == nil {
 			continue // the worker died while it was idle; that says nothing about the file
 		}
 		if err != nil {

@@ -1,12 +1,31 @@
 package media
 
 import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
 	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/banksia-photos/banksia"
 )
+
+// serverVariable makes the test program a server whose sudden end is tested.
+const serverVariable = "BANKSIA_MEDIA_TEST_SERVER"
 
 func TestMain(m *testing.M) {
 	ServeWorkerIfAsked()
+	if path := os.Getenv(serverVariable); path != "" {
+		serveForever(path)
+	}
 	os.Exit(m.Run())
 }
 
@@ -28,4 +47,318 @@ func newPool(t testing.TB, change func(*Config)) *Pool {
 		}
 	})
 	return pool
+}
+
+// workers are the process numbers of all workers that live.
+func (p *Pool) workers() (pids []int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for w := range p.alive {
+		pids = append(pids, w.pid)
+	}
+	return pids
+}
+
+// poll waits until a condition holds.
+func poll(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	timeout := time.After(30 * time.Second)
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for !holds() {
+		select {
+		case <-tick.C:
+		case <-timeout:
+			t.Fatalf("waited for %s", what)
+		}
+	}
+}
+
+// checkServes tells whether the pool still works.
+func checkServes(t *testing.T, pool *Pool) {
+	t.Helper()
+	dir := t.TempDir()
+	path := write(t, dir, "good.png", encodePNG(t, quarters(40, 30, cornerColours)))
+	drawn, err := pool.Draw(t.Context(), path, Formats[1], []Order{{banksia.VariantThumbnail, filepath.Join(dir, "t")}})
+	if err != nil || len(drawn) != 1 || drawn[0].Width != 40 {
+		t.Errorf("a good file is drawn as %+v, %v", drawn, err)
+	}
+}
+
+// slowFile takes seconds to draw and little room: a large blank PNG.
+func slowFile(t testing.TB, dir string) string {
+	t.Helper()
+	path := filepath.Join(dir, "slow.png")
+	tool(t, "vips", "black", path+"[compression=1]", "20000", "20000", "--bands", "3")
+	return path
+}
+
+// drawSlowly starts a job and returns when a worker is at it.
+func drawSlowly(ctx context.Context, t *testing.T, pool *Pool, path string) (order Order, result <-chan error) {
+	t.Helper()
+	order = Order{banksia.VariantFullsize, filepath.Join(t.TempDir(), "slow.jpg")}
+	done := make(chan error, 1)
+	go func() {
+		_, err := pool.Draw(ctx, path, Formats[1], []Order{order})
+		done <- err
+	}()
+	poll(t, "the file that is written", func() bool {
+		_, err := os.Stat(order.Path)
+		return err == nil
+	})
+	return order, done
+}
+
+func checkGone(t *testing.T, path string) {
+	t.Helper()
+	if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the unfinished file is there, %v", err)
+	}
+}
+
+func TestPoolSurvivesCrash(t *testing.T) {
+	t.Parallel()
+	pool := newPool(t, func(c *Config) { c.Workers = 1 })
+	order, done := drawSlowly(t.Context(), t, pool, slowFile(t, t.TempDir()))
+	for _, pid := range pool.workers() {
+		unix.Kill(pid, unix.SIGSEGV)
+	}
+	if err := <-done; !errors.Is(err, ErrWorkerCrashed) {
+		t.Errorf("the error is %v", err)
+	}
+	checkGone(t, order.Path)
+	checkServes(t, pool)
+	// One that dies between two jobs costs nothing.
+	for _, pid := range pool.workers() {
+		unix.Kill(pid, unix.SIGKILL)
+	}
+	checkServes(t, pool)
+}
+
+func TestPoolStopsHangingJob(t *testing.T) {
+	t.Parallel()
+	pool := newPool(t, func(c *Config) { c.Workers, c.Timeout = 1, time.Second })
+	order := Order{banksia.VariantFullsize, filepath.Join(t.TempDir(), "slow.jpg")}
+	path := slowFile(t, t.TempDir())
+	done := make(chan error, 1)
+	go func() {
+		_, err := pool.Draw(t.Context(), path, Formats[1], []Order{order})
+		done <- err
+	}()
+	poll(t, "a worker", func() bool { return len(pool.workers()) == 1 })
+	unix.Kill(pool.workers()[0], unix.SIGSTOP)
+	if err := <-done; !errors.Is(err, ErrTimeout) {
+		t.Errorf("the error is %v", err)
+	}
+	checkGone(t, order.Path)
+	poll(t, "the end of the worker", func() bool { return len(pool.workers()) == 0 })
+}
+
+func TestPoolCancelsJob(t *testing.T) {
+	t.Parallel()
+	pool := newPool(t, func(c *Config) { c.Workers = 1 })
+	ctx, cancel := context.WithCancel(t.Context())
+	order, done := drawSlowly(ctx, t, pool, slowFile(t, t.TempDir()))
+	waiting := make(chan error, 1)
+	go func() {
+		_, err := pool.ThumbHash(ctx, "none", Formats[1])
+		waiting <- err
+	}()
+	poll(t, "the second job to wait", func() bool {
+		pool.mu.Lock()
+		defer pool.mu.Unlock()
+		return len(pool.patient) == 1
+	})
+	cancel()
+	for _, result := range []<-chan error{done, waiting} {
+		if err := <-result; !errors.Is(err, context.Canceled) {
+			t.Errorf("the error is %v", err)
+		}
+	}
+	checkGone(t, order.Path)
+	checkServes(t, pool)
+}
+
+func TestPoolCloses(t *testing.T) {
+	t.Parallel()
+	pool := newPool(t, nil)
+	_, done := drawSlowly(t.Context(), t, pool, slowFile(t, t.TempDir()))
+	pids := pool.workers()
+	if err := pool.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; !errors.Is(err, ErrClosed) {
+		t.Errorf("the error is %v", err)
+	}
+	for _, pid := range pids {
+		if err := unix.Kill(pid, 0); err != unix.ESRCH {
+			t.Errorf("worker %d lives, %v", pid, err)
+		}
+	}
+	if _, err := pool.ThumbHash(t.Context(), "none", Formats[1]); !errors.Is(err, ErrClosed) {
+		t.Errorf("the error is %v", err)
+	}
+}
+
+func TestPoolServesUrgentWorkFirst(t *testing.T) {
+	t.Parallel()
+	pool := newPool(t, func(c *Config) { c.Workers = 1 })
+	urgent := WithPriority(t.Context())
+	for _, ctx := range []context.Context{t.Context(), urgent} { // the second has a place of its own
+		if err := pool.acquire(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	order := make(chan string, 2)
+	start := func(name string, ctx context.Context, queue *[]*waiter) {
+		go func() {
+			if err := pool.acquire(ctx); err != nil {
+				t.Error(err)
+			}
+			order <- name
+		}()
+		poll(t, name+" work to wait", func() bool {
+			pool.mu.Lock()
+			defer pool.mu.Unlock()
+			return len(*queue) == 1
+		})
+	}
+	start("background", t.Context(), &pool.patient)
+	start("urgent", urgent, &pool.urgent)
+	pool.release()
+	if first := <-order; first != "urgent" {
+		t.Errorf("%s work went first", first)
+	}
+	pool.release()
+	pool.release()
+	<-order
+}
+
+func TestPoolRefusesTooMuch(t *testing.T) {
+	t.Parallel()
+	pool := newPool(t, func(c *Config) { c.Workers = 1 })
+	if err := pool.acquire(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	for range maxWaiting {
+		go func() { done <- pool.acquire(ctx) }()
+	}
+	poll(t, "all jobs to wait", func() bool {
+		pool.mu.Lock()
+		defer pool.mu.Unlock()
+		return len(pool.patient) == maxWaiting
+	})
+	if _, err := pool.ThumbHash(t.Context(), "none", Formats[1]); !errors.Is(err, ErrBusy) {
+		t.Errorf("the error is %v", err)
+	}
+	cancel()
+	for range maxWaiting {
+		if err := <-done; !errors.Is(err, context.Canceled) {
+			t.Fatalf("the error is %v", err)
+		}
+	}
+	pool.release()
+	checkServes(t, pool)
+}
+
+// TestWorkerHoldsNoSecret reads the environment of a worker and its limit.
+func TestWorkerHoldsNoSecret(t *testing.T) {
+	t.Setenv("BANKSIA_DATABASE_URL", "secret")
+	pool := newPool(t, func(c *Config) { c.MemoryLimit = 512 << 20 })
+	checkServes(t, pool)
+	for _, pid := range pool.workers() {
+		environment, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
+		if err != nil || strings.Contains(string(environment), "secret") {
+			t.Errorf("the environment is %q, %v", environment, err)
+		}
+		var limit unix.Rlimit
+		if err := unix.Prlimit(pid, unix.RLIMIT_DATA, nil, &limit); err != nil || limit.Max < 512<<20 || limit.Max == unix.RLIM_INFINITY {
+			t.Errorf("the memory limit is %+v, %v", limit, err)
+		}
+	}
+}
+
+// TestWorkerIsReplaced after its share of jobs.
+func TestWorkerIsReplaced(t *testing.T) {
+	t.Parallel()
+	pool := newPool(t, func(c *Config) { c.Workers = 1 })
+	checkServes(t, pool)
+	first := pool.workers()[0]
+	pool.mu.Lock()
+	for w := range pool.alive {
+		w.jobs.Store(maxJobs)
+	}
+	pool.mu.Unlock()
+	checkServes(t, pool)
+	poll(t, "the old worker to end", func() bool { return unix.Kill(first, 0) == unix.ESRCH })
+	checkServes(t, pool)
+}
+
+// serveForever is the server of TestWorkerEndsWithServer.
+func serveForever(path string) {
+	pool, err := New(DefaultConfig())
+	if err != nil {
+		panic(err)
+	}
+	go pool.Draw(context.Background(), path, Formats[1], []Order{{banksia.VariantFullsize, path + ".jpg"}})
+	for {
+		if _, err := os.Stat(path + ".jpg"); err == nil {
+			break
+		}
+	}
+	fmt.Println(pool.workers()[0])
+	select {}
+}
+
+// TestWorkerEndsWithServer, also in the middle of a job and without a farewell.
+func TestWorkerEndsWithServer(t *testing.T) {
+	t.Parallel()
+	server := exec.Command("/proc/self/exe")
+	server.Env = append(os.Environ(), serverVariable+"="+slowFile(t, t.TempDir()))
+	output, err := server.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := server.Start(); err != nil {
+		t.Fatal(err)
+	}
+	line, err := bufio.NewReader(output).ReadString('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(line))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := server.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	server.Wait()
+	poll(t, "the worker to end", func() bool {
+		state, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		return err != nil || strings.Contains(string(state), ") Z ") // nobody may be there to reap it
+	})
+}
+
+func TestConfigValidate(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]func(*Config){
+		"Workers":     func(c *Config) { c.Workers = 0 },
+		"Timeout":     func(c *Config) { c.Timeout = 0 },
+		"MaxPixels":   func(c *Config) { c.MaxPixels = 0 },
+		"MaxFrames":   func(c *Config) { c.MaxFrames = 0 },
+		"MemoryLimit": func(c *Config) { c.MemoryLimit = 1 << 20 },
+		"TempDir":     func(c *Config) { c.TempDir = "/nowhere/at/all" },
+	} {
+		cfg := DefaultConfig()
+		if err := cfg.Validate(); err != nil {
+			t.Errorf("the default is refused: %v", err)
+		}
+		change(&cfg)
+		if _, err := New(cfg); err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s: the error is %v", name, err)
+		}
+	}
 }

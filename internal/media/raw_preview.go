@@ -41,20 +41,13 @@ const (
 // rawHeader is the size of the developed picture, or of the preview where the
 // file does not say. The error tells that there is nothing to draw.
 func (cfg workerConfig) rawHeader(path string, format Format) (header, error) {
-	file, err := os.Open(path)
-	if err != nil {
-		return header{}, fmt.Errorf("read the file: %w", err)
-	}
-	defer file.Close()
-	raw, err := readRaw(file, format)
+	file, raw, err := openRawFile(path, format)
 	if err != nil {
 		return header{}, err
 	}
+	defer file.Close()
 	h := header{width: raw.width, height: raw.height, orientation: max(raw.orientation, 1), pages: 1}
-	best, err := raw.largestPreview(cfg.MaxPixels)
-	if err != nil {
-		return h, err
-	}
+	best := raw.largestPreview(cfg.MaxPixels)
 	if best.length == 0 {
 		if !raw.rgb {
 			return h, noPreview(format)
@@ -80,19 +73,12 @@ func noPreview(format Format) error {
 
 // openRaw gives the largest preview with the orientation of the camera file.
 func (cfg workerConfig) openRaw(path string, format Format) (drawable, error) {
-	file, err := os.Open(path)
+	file, raw, err := openRawFile(path, format)
 	if err != nil {
-		return nil, fmt.Errorf("read the file: %w", err)
+		return nil, err
 	}
 	defer file.Close()
-	raw, err := readRaw(file, format)
-	if err != nil {
-		return nil, err
-	}
-	best, err := raw.largestPreview(cfg.MaxPixels)
-	if err != nil {
-		return nil, err
-	}
+	best := raw.largestPreview(cfg.MaxPixels)
 	if best.length == 0 {
 		if raw.rgb {
 			return &encoded{path: path, orientation: raw.orientation}, nil
@@ -109,12 +95,28 @@ func (cfg workerConfig) openRaw(path string, format Format) (drawable, error) {
 	return &encoded{data: data, orientation: raw.orientation}, nil
 }
 
-func readRaw(file *os.File, format Format) (*rawFile, error) {
+func openRawFile(path string, format Format) (*os.File, *rawFile, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, nil, fmt.Errorf("read the file: %w", err)
+	}
 	info, err := file.Stat()
 	if err != nil {
-		return nil, fmt.Errorf("read the file: %w", err)
+		file.Close()
+		return nil, nil, fmt.Errorf("read the file: %w", err)
 	}
-	raw := &rawFile{from: file, size: info.Size()}
+	raw, err := readRaw(file, info.Size(), format)
+	if err != nil {
+		file.Close()
+		return nil, nil, err
+	}
+	return file, raw, nil
+}
+
+// readRaw walks the structure of a camera file.
+func readRaw(file io.ReaderAt, size int64, format Format) (*rawFile, error) {
+	raw := &rawFile{from: file, size: size}
+	var err error
 	switch format.Name {
 	case "cr3":
 		err = raw.readCR3()
@@ -162,7 +164,7 @@ type preview struct {
 
 // largestPreview is that of the most pixels, at most maxPixels; its length is 0
 // when there is none.
-func (raw *rawFile) largestPreview(maxPixels int64) (best preview, err error) {
+func (raw *rawFile) largestPreview(maxPixels int64) (best preview) {
 	for _, part := range raw.previews {
 		p, ok := raw.probeJPEG(part)
 		if !ok || checkSize(p.width, p.height, maxPixels) != nil {
@@ -172,7 +174,7 @@ func (raw *rawFile) largestPreview(maxPixels int64) (best preview, err error) {
 			best = p
 		}
 	}
-	return best, nil
+	return best
 }
 
 // probeJPEG reads the markers of ITU-T T.81 up to the frame header. Sensor data

@@ -37,7 +37,10 @@ int media_header(VipsSource *source, MediaHeader *header) {
 	header->height = vips_image_get_page_height(image);
 	header->orientation = vips_image_get_orientation(image);
 	header->alpha = vips_image_hasalpha(image);
-	header->pages = vips_image_get_n_pages(image);
+	// vips_image_get_n_pages() takes more than 10000 pages for a mistake.
+	header->pages = 1;
+	if (vips_image_get_typeof(image, VIPS_META_N_PAGES))
+		vips_image_get_int(image, VIPS_META_N_PAGES, &header->pages);
 	header->profile = vips_image_get_typeof(image, VIPS_META_ICC_NAME) != 0;
 	g_object_unref(image);
 	return 0;

@@ -31,16 +31,8 @@ func vipsError() error {
 	return errors.New(text)
 }
 
-// clearVips forgets failures, and leftVips gives those that libvips has noted
-// since but not returned.
+// clearVips forgets what libvips noted of failures that did not matter.
 func clearVips() { C.vips_error_clear() }
-
-func leftVips() error {
-	if *C.vips_error_buffer() == 0 {
-		return nil
-	}
-	return vipsError()
-}
 
 // header is what the headers of an image say.
 type header struct {

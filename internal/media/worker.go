@@ -39,7 +39,8 @@ const (
 	workThumbHash work = "thumbhash"
 )
 
-// request is one job. The first message of a worker is an empty answer.
+// request is one job. A worker says with an empty answer that it is ready, then
+// to each job with another that it has begun, before the answer itself.
 type request struct {
 	Work   work
 	Path   string
@@ -201,7 +202,10 @@ func (w *worker) run(ctx context.Context, job request) (answer, error) {
 	if err := writeFrame(w.input, job); err != nil {
 		return answer{}, w.bury(fmt.Errorf("%w: %w", errNotStarted, err))
 	}
-	var result answer
+	var begun, result answer
+	if err := readFrame(w.answers, &begun); err != nil {
+		return answer{}, w.bury(fmt.Errorf("%w: %w", errNotStarted, err))
+	}
 	if err := readFrame(w.answers, &result); err != nil {
 		return answer{}, w.bury(err)
 	}
@@ -339,6 +343,9 @@ func serveWorker(config string) error {
 		return err
 	}
 	for job := range requests {
+		if err := writeFrame(output, answer{}); err != nil {
+			return err
+		}
 		result := cfg.serve(job)
 		result.Resident = residentBytes()
 		if err := writeFrame(output, result); err != nil {
