@@ -29,10 +29,13 @@ var (
 // Key names a blob: slash-separated parts of letters, digits, '.', '_' and '-'.
 type Key string
 
-// Original is the key of uploaded bytes.
+// Original is the key of uploaded bytes: their SHA-256 in hexadecimal, in 256
+// folders. At a million assets a folder holds four thousand files, which file
+// systems find by index; more folders would each have to be made and made
+// durable during uploads.
 func Original(sha256 banksia.Digest) Key {
 	name := hex.EncodeToString(sha256)
-	return Key("originals/" + name[:2] + "/" + name[2:4] + "/" + name)
+	return Key("originals/" + name[:2] + "/" + name)
 }
 
 // OriginalDigest reads the checksum out of the key of an original.
@@ -42,16 +45,12 @@ func OriginalDigest(key Key) (sha256 banksia.Digest, ok bool) {
 	return sum, err == nil && len(sum) == 32 && Original(sum) == key
 }
 
-// Derived is the key of a variant drawn from a version.
+// Derived is the key of a variant drawn from a version. Its folder is named by
+// the last characters of the ID, which are random, where the first ones follow
+// the time.
 func Derived(version banksia.VersionID, variant banksia.VariantName) Key {
-	return Key(derivedPrefix(version) + string(variant))
-}
-
-// derivedPrefix begins with the last characters of the ID, which are random,
-// where the first ones follow the time.
-func derivedPrefix(version banksia.VersionID) string {
 	name := hex.EncodeToString(version[:])
-	return "derived/" + name[30:] + "/" + name[28:30] + "/" + name + "/"
+	return Key("derived/" + name[30:] + "/" + name + "." + string(variant))
 }
 
 // Info is what is known of a stored blob.
@@ -70,11 +69,10 @@ type Reader interface {
 // Store is one place that keeps blobs. Its methods may be called concurrently.
 type Store interface {
 	// Put stores what the reader gives under the key, replacing what was there.
-	// When it returns nil the bytes are durable.
+	// When it returns nil the bytes are durable; otherwise the key is as before.
 	Put(ctx context.Context, key Key, content io.Reader) error
-	// Adopt stores a local file, made by Incoming or by a decoder inside the
-	// store's temporary folder, and removes it from there. Like Put otherwise;
-	// a key that names its content and exists already is left alone.
+	// Adopt stores a local file, made by Receive or by a decoder inside the
+	// store's temporary folder, and removes it from there. Like Put otherwise.
 	Adopt(ctx context.Context, key Key, path string) error
 	// Open reads a blob; ErrNotExist when there is none.
 	Open(ctx context.Context, key Key) (Reader, Info, error)
@@ -85,9 +83,10 @@ type Store interface {
 	Stat(ctx context.Context, key Key) (Info, error)
 	// Delete removes a blob; a missing one is no error.
 	Delete(ctx context.Context, key Key) error
-	// List calls f for every blob whose key begins with the prefix, in no
-	// particular order, until f fails.
-	List(ctx context.Context, prefix Key, f func(Info) error) error
+	// List calls f for the blobs whose key begins with the prefix, in no
+	// particular order, until f fails. Blobs stored before since may be left out;
+	// a zero since leaves none out.
+	List(ctx context.Context, prefix Key, since time.Time, f func(Info) error) error
 	// TempDir is a local folder for files on their way into the store.
 	TempDir() string
 }

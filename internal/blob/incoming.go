@@ -6,10 +6,10 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/banksia-photos/banksia"
@@ -22,58 +22,76 @@ type Incoming struct {
 	Size   int64
 	SHA256 banksia.Digest
 	SHA1   banksia.Digest
-	Head   []byte // the first bytes, for recognising the format
+	Head   []byte // the first bytes, up to HeadLength, for recognising the format
 }
 
-// Discard removes the temporary file; after Adopt it does nothing.
+// Discard removes the temporary file; after Adopt, and again, it does nothing.
 func (in *Incoming) Discard() { os.Remove(in.Path) }
 
-// headLength is how many leading bytes an Incoming remembers.
-const headLength = 512
+// HeadLength is how many leading bytes an Incoming remembers.
+const HeadLength = 512
 
 // Receive writes a stream to a temporary file of the store while hashing it, in
-// constant memory, and makes it durable. When it fails, nothing is left.
+// constant memory, and makes it durable. When it fails, also because ctx or the
+// stream ends early, nothing is left. Failures of the disk are ErrFull or
+// ErrUnavailable; those of the stream are returned as they are.
 func Receive(ctx context.Context, store Store, content io.Reader) (*Incoming, error) {
 	file, err := os.CreateTemp(store.TempDir(), "upload-*")
 	if err != nil {
 		return nil, Explain(fmt.Errorf("receive: %w", err))
 	}
 	in := &Incoming{Path: file.Name()}
-	err = in.receive(ctx, file, content)
-	if closeErr := file.Close(); err == nil {
-		err = closeErr
+	kept := false
+	defer func() { // also when the stream panics, as aborted HTTP handlers do
+		if !kept {
+			file.Close()
+			in.Discard()
+		}
+	}()
+	if err := in.receive(ctx, file, content); err != nil {
+		return nil, err
 	}
-	if err != nil {
-		in.Discard()
+	if err := file.Sync(); err != nil {
 		return nil, Explain(fmt.Errorf("receive: %w", err))
 	}
+	if err := file.Close(); err != nil {
+		return nil, Explain(fmt.Errorf("receive: %w", err))
+	}
+	kept = true
 	return in, nil
 }
 
-// receive reads into a ring of buffers; each is written and hashed by three
+const (
+	blockSize = 256 << 10
+	blocks    = 8 // of one upload in flight
+	// writebackEvery is how many bytes are written before the kernel is told to
+	// begin storing them, so that the final sync has little left to wait for.
+	writebackEvery = 16 << 20
+)
+
+// block is one piece of a stream on its way through the consumers.
+type block struct {
+	data    []byte
+	pending sync.WaitGroup // consumers that have not seen it
+}
+
+var freeBlocks = sync.Pool{New: func() any { return &block{data: make([]byte, blockSize)} }}
+
+// receive reads into a ring of blocks; each is written and hashed by three
 // goroutines side by side, so that the slowest of them sets the pace, not their
 // sum.
 func (in *Incoming) receive(ctx context.Context, file *os.File, content io.Reader) error {
-	const bufferSize, buffers = 1 << 20, 4
-	type block struct {
-		data    []byte
-		pending sync.WaitGroup
-	}
 	sum256, sum1 := sha256.New(), sha1.New()
-	var writeErr error
+	write := &writer{file: file}
 	consumers := []func([]byte){
-		func(data []byte) {
-			if writeErr == nil {
-				_, writeErr = file.Write(data)
-			}
-		},
+		write.write,
 		func(data []byte) { sum256.Write(data) },
 		func(data []byte) { sum1.Write(data) },
 	}
 	queues := make([]chan *block, len(consumers))
 	var running sync.WaitGroup
 	for i, consume := range consumers {
-		queues[i] = make(chan *block, buffers)
+		queues[i] = make(chan *block, blocks)
 		running.Go(func() {
 			for b := range queues[i] {
 				consume(b.data)
@@ -81,57 +99,99 @@ func (in *Incoming) receive(ctx context.Context, file *os.File, content io.Reade
 			}
 		})
 	}
-	ring := make([]*block, buffers)
-	for i := range ring {
-		ring[i] = &block{}
-	}
-	var err error
-	for turn := 0; err == nil; turn++ {
-		b := ring[turn%buffers]
-		b.pending.Wait() // for the round before
-		if b.data == nil {
-			b.data = make([]byte, bufferSize)
-		}
-		if err = ctx.Err(); err != nil {
-			break
-		}
-		var n int
-		n, err = io.ReadFull(content, b.data[:bufferSize])
-		if n == 0 {
-			break
-		}
-		b.data = b.data[:n]
-		if len(in.Head) < headLength {
-			in.Head = append(in.Head, b.data[:min(n, headLength-len(in.Head))]...)
-		}
-		in.Size += int64(n)
-		b.pending.Add(len(queues))
+	var ring [blocks]*block
+	finish := sync.OnceFunc(func() {
 		for _, queue := range queues {
-			queue <- b
+			close(queue)
+		}
+		running.Wait()
+		for _, b := range ring {
+			if b != nil {
+				b.data = b.data[:blockSize]
+				freeBlocks.Put(b)
+			}
+		}
+	})
+	defer finish() // before the file is closed, whatever happens
+	for turn := 0; ; turn++ {
+		if ring[turn%blocks] == nil {
+			ring[turn%blocks] = freeBlocks.Get().(*block)
+		}
+		b := ring[turn%blocks]
+		b.pending.Wait() // for the round before
+		if write.failed.Load() {
+			break
+		}
+		n, err := readBlock(ctx, content, b.data[:blockSize])
+		if n > 0 {
+			b.data = b.data[:n]
+			if missing := HeadLength - len(in.Head); missing > 0 {
+				in.Head = append(in.Head, b.data[:min(n, missing)]...)
+			}
+			in.Size += int64(n)
+			b.pending.Add(len(queues))
+			for _, queue := range queues {
+				queue <- b
+			}
+		}
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return fmt.Errorf("receive: %w", err)
 		}
 	}
-	for _, queue := range queues {
-		close(queue)
+	finish()
+	if write.err != nil {
+		return Explain(fmt.Errorf("receive: %w", write.err))
 	}
-	running.Wait()
-	if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
-		return err
-	}
-	// ReadFull says ErrUnexpectedEOF both for a short last block and for a body
-	// that broke off; only the latter comes again.
-	if err == io.ErrUnexpectedEOF {
-		if _, again := content.Read(make([]byte, 1)); again != io.EOF {
-			return io.ErrUnexpectedEOF
-		}
-	}
-	if writeErr != nil {
-		return writeErr
-	}
-	in.SHA256, in.SHA1 = digest(sum256), digest(sum1)
-	return file.Sync()
+	in.SHA256, in.SHA1 = sum256.Sum(nil), sum1.Sum(nil)
+	return nil
 }
 
-func digest(h hash.Hash) banksia.Digest { return h.Sum(nil) }
+// readBlock fills data unless the stream ends. Unlike io.ReadFull it keeps apart
+// the end of the stream and io.ErrUnexpectedEOF, which multipart readers give
+// for a body that broke off.
+func readBlock(ctx context.Context, content io.Reader, data []byte) (n int, err error) {
+	for empty := 0; n < len(data) && err == nil; {
+		if err = ctx.Err(); err != nil {
+			return n, err
+		}
+		var more int
+		more, err = content.Read(data[n:])
+		n += more
+		if more > 0 {
+			empty = 0
+		} else if empty++; empty > 100 && err == nil {
+			err = io.ErrNoProgress
+		}
+	}
+	return n, err
+}
+
+// writer writes until it fails once.
+type writer struct {
+	file    *os.File
+	written int64
+	started int64 // bytes whose storing has begun
+	err     error
+	failed  atomic.Bool
+}
+
+func (w *writer) write(data []byte) {
+	if w.err != nil {
+		return
+	}
+	if _, w.err = w.file.Write(data); w.err != nil {
+		w.failed.Store(true)
+		return
+	}
+	w.written += int64(len(data))
+	if w.written-w.started >= writebackEvery {
+		startWriteback(w.file, w.started, w.written-w.started)
+		w.started = w.written
+	}
+}
 
 // Explain marks a failure of the local disk as ErrFull or ErrUnavailable where
 // it is one of these.
@@ -139,10 +199,22 @@ func Explain(err error) error {
 	switch {
 	case err == nil:
 		return nil
+	case errors.Is(err, ErrFull), errors.Is(err, ErrUnavailable):
+		return err
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		return fmt.Errorf("%w: %w", ErrFull, err)
-	case errors.Is(err, syscall.EROFS), errors.Is(err, syscall.EIO), errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE), errors.Is(err, syscall.EACCES):
+	case isAny(err, syscall.EROFS, syscall.EIO, syscall.EMFILE, syscall.ENFILE, syscall.EACCES, syscall.EPERM,
+		syscall.ENOENT, syscall.ESTALE, syscall.ENXIO, syscall.ENODEV, syscall.ETIMEDOUT, syscall.EFBIG):
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	return err
+}
+
+func isAny(err error, numbers ...syscall.Errno) bool {
+	for _, number := range numbers {
+		if errors.Is(err, number) {
+			return true
+		}
+	}
+	return false
 }

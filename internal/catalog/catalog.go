@@ -154,7 +154,7 @@ var variants = []banksia.VariantName{banksia.VariantFullsize, banksia.VariantPre
 // SweepOriginals removes originals that no row refers to and that were stored
 // before a time: uploads that a crash cut off between their file and their row.
 func (c *Catalog) SweepOriginals(ctx context.Context, before time.Time) (removed int, err error) {
-	err = c.blobs.List(ctx, "originals/", func(info blob.Info) error {
+	err = c.blobs.List(ctx, "originals/", time.Time{}, func(info blob.Info) error {
 		if info.ModTime.After(before) {
 			return nil
 		}

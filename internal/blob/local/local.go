@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -21,8 +22,8 @@ import (
 type Store struct {
 	root string
 
-	mu   sync.Mutex
-	made map[string]bool // folders known to be there and durable
+	mu      sync.Mutex
+	durable map[string]struct{} // folders whose entry in their parent is durable, by key
 }
 
 // Open makes the folder if needed.
@@ -31,54 +32,75 @@ func Open(root string) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{root: root, made: map[string]bool{}}
+	s := &Store{root: root, durable: map[string]struct{}{}}
 	if err := os.MkdirAll(s.TempDir(), 0o700); err != nil {
 		return nil, fmt.Errorf("open blob folder: %w", err)
 	}
-	return s, syncFolder(root)
+	if err := syncFolder(root); err != nil {
+		return nil, fmt.Errorf("open blob folder: %w", err)
+	}
+	return s, nil
 }
 
 // TempDir is on the same file system as the blobs, so that a rename can move a
 // file in.
 func (s *Store) TempDir() string { return filepath.Join(s.root, "tmp") }
 
-// path refuses keys that could leave the folder.
+// maxKey bounds a key: file systems take names of 255 bytes and paths of 4096.
+const maxKey = 255
+
+// path refuses keys that could leave the folder or reach its temporary files.
 func (s *Store) path(key blob.Key) (string, error) {
-	if !fs.ValidPath(string(key)) || strings.HasPrefix(string(key), "tmp") || strings.ContainsAny(string(key), "\\:\x00") || key == "." {
+	text := string(key)
+	if !fs.ValidPath(text) || text == "." || text == "tmp" || strings.HasPrefix(text, "tmp/") || len(text) > maxKey {
 		return "", fmt.Errorf("%q is not a blob key", key)
 	}
-	return filepath.Join(s.root, filepath.FromSlash(string(key))), nil
+	for _, c := range []byte(text) {
+		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.IndexByte("._-/", c) >= 0) {
+			return "", fmt.Errorf("%q is not a blob key", key)
+		}
+	}
+	return filepath.Join(s.root, filepath.FromSlash(text)), nil
 }
 
 // Put implements blob.Store.
 func (s *Store) Put(ctx context.Context, key blob.Key, content io.Reader) error {
-	file, err := os.CreateTemp(s.TempDir(), "put-*")
-	if err != nil {
-		return blob.Explain(fmt.Errorf("put %s: %w", key, err))
-	}
-	defer os.Remove(file.Name()) // fails once it has been renamed
-	_, err = io.Copy(file, contextReader{ctx, content})
-	if err == nil {
-		err = file.Sync()
-	}
-	if closeErr := file.Close(); err == nil {
-		err = closeErr
-	}
-	if err == nil {
-		err = s.rename(key, file.Name())
-	}
-	if err != nil {
+	if err := s.put(ctx, key, content); err != nil {
 		return blob.Explain(fmt.Errorf("put %s: %w", key, err))
 	}
 	return nil
 }
 
-// Adopt implements blob.Store. Incoming files are already durable; others are
-// made so.
+func (s *Store) put(ctx context.Context, key blob.Key, content io.Reader) error {
+	if _, err := s.path(key); err != nil {
+		return err
+	}
+	file, err := os.CreateTemp(s.TempDir(), "put-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(file.Name()) // fails once it has been renamed
+	defer file.Close()
+	if _, err := io.Copy(file, contextReader{ctx, content}); err != nil {
+		return err
+	}
+	if err := file.Sync(); err != nil {
+		return err
+	}
+	if err := file.Close(); err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return s.rename(key, file.Name())
+}
+
+// Adopt implements blob.Store.
 func (s *Store) Adopt(ctx context.Context, key blob.Key, path string) error {
 	err := ctx.Err()
-	if err == nil && !strings.HasPrefix(string(key), "originals/") {
-		err = syncFile(path)
+	if err == nil {
+		err = syncFile(path) // costs nothing after Receive
 	}
 	if err == nil {
 		err = s.rename(key, path)
@@ -89,43 +111,42 @@ func (s *Store) Adopt(ctx context.Context, key blob.Key, path string) error {
 	return nil
 }
 
-// rename moves a durable file to its key and makes the move durable.
+// rename moves a durable file to its key and makes the move durable: the entry
+// in its folder, and the entries of folders that are new, from the leaf up, so
+// that a journal is committed once and finds nothing to do for the parents.
 func (s *Store) rename(key blob.Key, from string) error {
 	to, err := s.path(key)
 	if err != nil {
 		return err
 	}
-	if err := s.makeFolder(filepath.Dir(to)); err != nil {
-		return err
+	folder := path.Dir(string(key))
+	s.mu.Lock()
+	_, known := s.durable[folder]
+	s.mu.Unlock()
+	if !known {
+		if err := os.MkdirAll(filepath.Dir(to), 0o700); err != nil {
+			return err
+		}
 	}
 	if err := os.Rename(from, to); err != nil {
 		return err
 	}
-	return syncFolder(filepath.Dir(to))
-}
-
-// makeFolder makes a folder and its parents; each new entry is made durable in
-// the folder that holds it.
-func (s *Store) makeFolder(path string) error {
+	if err := syncFolder(filepath.Dir(to)); err != nil {
+		return err
+	}
+	if known {
+		return nil
+	}
+	// Somebody else may have made the folders a moment ago and not synced them
+	// yet: only what this process has synced itself counts.
+	for at := folder; at != "."; at = path.Dir(at) {
+		if err := syncFolder(filepath.Join(s.root, filepath.FromSlash(path.Dir(at)))); err != nil {
+			return err
+		}
+	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	var missing []string
-	for at := path; at != s.root && !s.made[at]; at = filepath.Dir(at) {
-		missing = append(missing, at)
-	}
-	for i := len(missing) - 1; i >= 0; i-- {
-		if err := os.Mkdir(missing[i], 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-			return err
-		}
-		if err := syncFolder(filepath.Dir(missing[i])); err != nil {
-			return err
-		}
-		// The last folder of a derived file is its own; only shared ones are
-		// worth remembering.
-		if len(filepath.Base(missing[i])) <= len("originals") {
-			s.made[missing[i]] = true
-		}
-	}
+	s.durable[folder] = struct{}{}
+	s.mu.Unlock()
 	return nil
 }
 
@@ -140,6 +161,9 @@ func (s *Store) Open(ctx context.Context, key blob.Key) (blob.Reader, blob.Info,
 		return nil, blob.Info{}, explain("open", key, err)
 	}
 	stat, err := file.Stat()
+	if err == nil && !stat.Mode().IsRegular() {
+		err = fs.ErrNotExist
+	}
 	if err != nil {
 		file.Close()
 		return nil, blob.Info{}, explain("open", key, err)
@@ -163,6 +187,9 @@ func (s *Store) Stat(ctx context.Context, key blob.Key) (blob.Info, error) {
 		return blob.Info{}, err
 	}
 	stat, err := os.Stat(path)
+	if err == nil && !stat.Mode().IsRegular() {
+		err = fs.ErrNotExist
+	}
 	if err != nil {
 		return blob.Info{}, explain("stat", key, err)
 	}
@@ -181,46 +208,69 @@ func (s *Store) Delete(ctx context.Context, key blob.Key) error {
 	return nil
 }
 
-// List implements blob.Store.
-func (s *Store) List(ctx context.Context, prefix blob.Key, f func(blob.Info) error) error {
-	return filepath.WalkDir(s.root, func(path string, entry fs.DirEntry, err error) error {
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil // deleted meanwhile
-		}
-		if err != nil {
+// List implements blob.Store. Files in folders that have not changed since are
+// not even looked at.
+func (s *Store) List(ctx context.Context, prefix blob.Key, since time.Time, f func(blob.Info) error) error {
+	folder := "."
+	if at := strings.LastIndexByte(string(prefix), '/'); at >= 0 {
+		folder = string(prefix[:at])
+	}
+	if folder != "." {
+		if _, err := s.path(blob.Key(folder)); err != nil {
 			return err
 		}
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		name, err := filepath.Rel(s.root, path)
-		if err != nil {
-			return err
-		}
-		key := filepath.ToSlash(name)
-		if entry.IsDir() {
-			outside := !strings.HasPrefix(key, string(prefix)) && !strings.HasPrefix(string(prefix), key)
-			if key == "tmp" || key != "." && outside {
-				return fs.SkipDir
-			}
-			return nil
-		}
-		if !strings.HasPrefix(key, string(prefix)) {
-			return nil
-		}
-		stat, err := entry.Info()
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		return f(blob.Info{Key: blob.Key(key), Size: stat.Size(), ModTime: stat.ModTime()})
-	})
+	}
+	if err := s.list(ctx, folder, string(prefix), since, f); err != nil {
+		return fmt.Errorf("list %s: %w", prefix, err)
+	}
+	return nil
 }
 
-// SweepTemp removes temporary files last touched before a time: uploads that a
-// crash cut off.
+func (s *Store) list(ctx context.Context, folder, prefix string, since time.Time, f func(blob.Info) error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	name := filepath.Join(s.root, filepath.FromSlash(folder))
+	info, err := os.Stat(name)
+	var entries []fs.DirEntry
+	if err == nil {
+		entries, err = os.ReadDir(name)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return blob.Explain(err)
+	}
+	unchanged := info.ModTime().Before(since)
+	for _, entry := range entries {
+		key := path.Join(folder, entry.Name())
+		switch {
+		case entry.IsDir():
+			if key == "tmp" || !strings.HasPrefix(key+"/", prefix) && !strings.HasPrefix(prefix, key+"/") {
+				continue
+			}
+			if err := s.list(ctx, key, prefix, since, f); err != nil {
+				return err
+			}
+		case entry.Type().IsRegular() && !unchanged && strings.HasPrefix(key, prefix):
+			stat, err := entry.Info()
+			if errors.Is(err, fs.ErrNotExist) {
+				continue // deleted meanwhile
+			}
+			if err != nil {
+				return blob.Explain(err)
+			}
+			if err := f(blob.Info{Key: blob.Key(key), Size: stat.Size(), ModTime: stat.ModTime()}); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// SweepTemp removes temporary files and folders last touched before a time:
+// uploads and drawings that a crash cut off.
 func (s *Store) SweepTemp(before time.Time) (removed int, err error) {
 	entries, err := os.ReadDir(s.TempDir())
 	if err != nil {
