@@ -90,6 +90,7 @@ func TestDrawEveryFormat(t *testing.T) {
 	seeThrough[3].A = 0
 	transparent := write(t, dir, "transparent.png", encodePNG(t, quarters(width, height, seeThrough)))
 	camera := encodeJPEG(t, picture)
+	small := encodeJPEG(t, quarters(150, 100, [4]color.NRGBA{})) // black, and not the largest
 	animation := write(t, dir, "animation.gif", encodeGIF(t, paletted(picture), 3))
 
 	deep := image.NewNRGBA64(picture.Bounds())
@@ -154,6 +155,10 @@ func TestDrawEveryFormat(t *testing.T) {
 
 		"dng": {write(t, dir, "a.dng", tiffFile("II*\x00", []rawField{partField(rawStripOffsets, rawStripByteCounts, camera)})), false, cornerColours, 12},
 		"nef": {write(t, dir, "a.nef", tiffFile("II*\x00", []rawField{shortField(rawImageWidth, 160)}, []rawField{partField(rawJPEGOffset, rawJPEGLength, camera)})), false, cornerColours, 12},
+		"cr2": {write(t, dir, "a.cr2", tiffFile("II*\x00", []rawField{partField(rawStripOffsets, rawStripByteCounts, camera)}, []rawField{partField(rawJPEGOffset, rawJPEGLength, small)})), false, cornerColours, 12},
+		"arw": {write(t, dir, "a.arw", tiffFile("II*\x00", []rawField{partField(rawJPEGOffset, rawJPEGLength, small)}, []rawField{partField(rawJPEGOffset, rawJPEGLength, camera)})), false, cornerColours, 12},
+		"pef": {write(t, dir, "a.pef", tiffFile("II*\x00", []rawField{shortField(rawImageWidth, width), shortField(rawImageLength, height)}, nil, []rawField{partField(rawJPEGOffset, rawJPEGLength, camera)})), false, cornerColours, 12},
+		"srw": {write(t, dir, "a.srw", tiffFile("II*\x00", []rawField{longField(rawSubIFDs, 8+2+12+4)}, []rawField{partField(rawJPEGOffset, rawJPEGLength, camera)})), false, cornerColours, 12},
 		"rw2": {write(t, dir, "a.rw2", tiffFile("IIU\x00", []rawField{blobField(rawPanasonicJPEG, camera)})), false, cornerColours, 12},
 		"orf": {write(t, dir, "a.orf", olympusFile(camera)), false, cornerColours, 12},
 		"raf": {write(t, dir, "a.raf", fujiFile(camera)), false, cornerColours, 12},
