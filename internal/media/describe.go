@@ -21,8 +21,14 @@ func (cfg workerConfig) describe(ctx context.Context, path string, format Format
 		info.Metadata = metadata
 	}
 	h, err := cfg.imageHeader(path, format)
-	if err == nil {
+	if h.width > 0 { // known, though perhaps too large
 		info.Width, info.Height = h.width, h.height
+		if turned(h.orientation) {
+			info.Width, info.Height = h.height, h.width
+		}
+		fillRawSize(info, h)
+	}
+	if err == nil {
 		err = cfg.check(h)
 	}
 	if err != nil {
@@ -33,10 +39,6 @@ func (cfg workerConfig) describe(ctx context.Context, path string, format Format
 		info.VariantMIMEType = typeWebP
 	}
 	info.Displayable = format.Displayable
-	cfg.fillRawSize(info, h)
-	if turned(h.orientation) {
-		info.Width, info.Height = info.Height, info.Width
-	}
 	return info, nil
 }
 
@@ -49,16 +51,13 @@ func (cfg workerConfig) imageHeader(path string, format Format) (header, error) 
 	if format.Name == "bmp" {
 		return bmpHeader(path)
 	}
-	h, err := (&encoded{path: path}).header()
-	if err != nil {
-		return header{}, explainDecoder(err, path, format)
-	}
-	return h, nil
+	_, h, err := cfg.openEncoded(path, format)
+	return h, err
 }
 
 // fillRawSize adds the encoded size where the metadata reader left it out. HEIF
 // decoders turn the picture themselves, so there the header is upright already.
-func (cfg workerConfig) fillRawSize(info *Info, h header) {
+func fillRawSize(info *Info, h header) {
 	if info.Metadata.RawWidth != nil && info.Metadata.RawHeight != nil {
 		return
 	}

@@ -41,6 +41,7 @@ func (cfg workerConfig) open(ctx context.Context, path string, format Format) (d
 		return nil, header{}, err
 	}
 	var source drawable
+	var h header
 	var err error
 	switch {
 	case format.MediaType == banksia.Video:
@@ -50,13 +51,12 @@ func (cfg workerConfig) open(ctx context.Context, path string, format Format) (d
 	case format.Name == "bmp":
 		source, err = cfg.openBMP(path)
 	default:
-		source = &encoded{path: path}
+		return cfg.openEncoded(path, format)
 	}
 	if err != nil {
 		return nil, header{}, err
 	}
-	h, err := source.header()
-	if err != nil {
+	if h, err = source.header(); err != nil {
 		source.close()
 		return nil, header{}, explainDecoder(err, path, format)
 	}
@@ -65,6 +65,20 @@ func (cfg workerConfig) open(ctx context.Context, path string, format Format) (d
 		return nil, header{}, err
 	}
 	return source, h, nil
+}
+
+// openEncoded opens a file that libvips reads by itself.
+func (cfg workerConfig) openEncoded(path string, format Format) (source *encoded, h header, err error) {
+	if format.family == "heif" {
+		source, h, err = cfg.openHEIF(path)
+	} else {
+		source = &encoded{path: path}
+		h, err = source.header()
+	}
+	if err != nil {
+		return nil, header{}, explainDecoder(err, path, format)
+	}
+	return source, h, cfg.check(h)
 }
 
 func (cfg workerConfig) check(h header) error {
