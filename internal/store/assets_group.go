@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"strings"
 	"time"
 
 	"github.com/banksia-photos/banksia"
@@ -59,10 +58,9 @@ func (tx *Tx) newestBelow(f AssetFilter, below int64) (newest int64, found bool,
 	if err != nil {
 		return 0, false, err
 	}
-	text := selection.selects(f, func(time, id string) string { return time + " AS time" }, func(time, id string) string {
-		return " AND " + time + " < " + selection.q.arg(below)
-	})
-	err = tx.QueryRow(text+" ORDER BY time DESC LIMIT 1", selection.q.args...).Scan(&newest)
+	candidates := selection.candidates(f, func(string) string { return " AND s.local_datetime < " + selection.q.arg(below) })
+	text := "SELECT k.time FROM " + selection.from(candidates+" ORDER BY time DESC LIMIT "+selection.q.arg(int64(math.MaxInt64)), false)
+	err = tx.QueryRow(text+" ORDER BY k.time DESC LIMIT 1", selection.q.args...).Scan(&newest)
 	if errors.Is(err, sql.ErrNoRows) {
 		return 0, false, nil
 	}
@@ -75,10 +73,10 @@ func (tx *Tx) countBetween(f AssetFilter, from, to int64) (count int64, err erro
 	if err != nil {
 		return 0, err
 	}
-	text := selection.selects(f, func(time, id string) string { return "COUNT(*) AS n" }, func(time, id string) string {
-		return " AND " + time + " BETWEEN " + selection.q.arg(from) + " AND " + selection.q.arg(to)
+	candidates := selection.candidates(f, func(string) string {
+		return " AND s.local_datetime BETWEEN " + selection.q.arg(from) + " AND " + selection.q.arg(to)
 	})
-	err = tx.QueryRow("SELECT SUM(n) FROM ("+text+") x", selection.q.args...).Scan(&count)
+	err = tx.QueryRow("SELECT COUNT(*) FROM "+selection.from(candidates, false), selection.q.args...).Scan(&count)
 	return count, err
 }
 
@@ -101,31 +99,7 @@ func (s *Store) ClusterAssets(ctx context.Context, scope banksia.Scope, f AssetF
 		if visible, err := tx.sees(scope, f.LibraryID); err != nil || !visible {
 			return err
 		}
-		selection, err := newSelection(tx, f)
-		if err != nil {
-			return err
-		}
-		q := &selection.q
-		// A stream of map cells has the coordinates itself.
-		at := func(st stream) string {
-			if strings.HasPrefix(st.from, "asset_cells ") {
-				return "s"
-			}
-			return "a"
-		}(selection.streams[0])
-		size := q.arg(cellSize)
-		row, column := "floor(("+at+".latitude+90)/"+size+")", "floor(("+at+".longitude+180)/"+size+")"
-		texts := selection.selects(f, func(time, id string) string {
-			return row + " AS cell_row, " + column + " AS cell_column, " + at + ".latitude AS latitude, " + at + ".longitude AS longitude, " + time + " AS time, " + id + " AS id"
-		}, nil)
-		members := "WITH members AS (" + texts + "), cells AS (SELECT cell_row, cell_column, COUNT(*) AS n, AVG(latitude) AS latitude, AVG(longitude) AS longitude, MAX(time) AS newest FROM members GROUP BY cell_row, cell_column)"
-		err = tx.each(members+" SELECT cells.n, cells.latitude, cells.longitude, MAX(m.id) FROM cells JOIN members m ON m.cell_row = cells.cell_row AND m.cell_column = cells.cell_column AND m.time = cells.newest"+
-			" GROUP BY cells.cell_row, cells.cell_column, cells.n, cells.latitude, cells.longitude ORDER BY cells.n DESC, MAX(m.id) LIMIT "+q.arg(MaxGeoClusters+1), q.args, func(rows *sql.Rows) error {
-			var c GeoCluster
-			err := rows.Scan(&c.Count, &c.Latitude, &c.Longitude, &c.RepresentativeAssetID)
-			clusters = append(clusters, c)
-			return err
-		})
+		clusters, err = tx.clusterAssets(f, cellSize)
 		if err != nil {
 			return fmt.Errorf("cluster assets: %w", err)
 		}
@@ -138,4 +112,61 @@ func (s *Store) ClusterAssets(ctx context.Context, scope banksia.Scope, f AssetF
 		return nil, err
 	}
 	return clusters, nil
+}
+
+// clusterAssets counts the cells in one pass, then looks each one's newest asset
+// up by its time.
+func (tx *Tx) clusterAssets(f AssetFilter, cellSize float64) ([]GeoCluster, error) {
+	selection, err := newSelection(tx, f)
+	if err != nil {
+		return nil, err
+	}
+	row, column := selection.grid(cellSize)
+	type cell struct {
+		row, column float64
+		newest      int64
+	}
+	var cells []cell
+	var clusters []GeoCluster
+	at := selection.at()
+	text := "SELECT " + row + " AS cell_row, " + column + " AS cell_column, COUNT(*) AS n, AVG(" + at + ".latitude), AVG(" + at + ".longitude), MAX(k.time) FROM " +
+		selection.from(selection.candidates(f, nil), at == "a") + " GROUP BY cell_row, cell_column ORDER BY n DESC, cell_row, cell_column LIMIT " + selection.q.arg(MaxGeoClusters+1)
+	err = tx.each(text, selection.q.args, func(rows *sql.Rows) error {
+		var c cell
+		var cluster GeoCluster
+		err := rows.Scan(&c.row, &c.column, &cluster.Count, &cluster.Latitude, &cluster.Longitude, &c.newest)
+		cells, clusters = append(cells, c), append(clusters, cluster)
+		return err
+	})
+	if err != nil || len(clusters) > MaxGeoClusters {
+		return clusters, err
+	}
+	for i, c := range cells {
+		selection, err := newSelection(tx, f)
+		if err != nil {
+			return nil, err
+		}
+		q := &selection.q
+		row, column := selection.grid(cellSize)
+		candidates := selection.candidates(f, func(string) string { return " AND s.local_datetime = " + q.arg(c.newest) })
+		text := "SELECT k.id FROM " + selection.from(candidates, selection.at() == "a") + " AND " + row + " = " + q.arg(c.row) + " AND " + column + " = " + q.arg(c.column) + " ORDER BY k.id DESC LIMIT 1"
+		if err := tx.QueryRow(text, q.args...).Scan(&clusters[i].RepresentativeAssetID); err != nil {
+			return nil, err
+		}
+	}
+	return clusters, nil
+}
+
+// at is the alias that has the coordinates: map cells carry them.
+func (s *selection) at() string {
+	if s.cells {
+		return "k"
+	}
+	return "a"
+}
+
+// grid is the row and the column of a candidate on a grid of squares.
+func (s *selection) grid(cellSize float64) (row, column string) {
+	size := s.q.arg(cellSize)
+	return "floor((" + s.at() + ".latitude+90)/" + size + ")", "floor((" + s.at() + ".longitude+180)/" + size + ")"
 }

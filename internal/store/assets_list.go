@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -16,29 +17,19 @@ import (
 // (set, live, local_datetime, id). A page is the merge of the streams of a
 // filter, so its cost does not depend on how many rows there are.
 type stream struct {
-	from  string // ends with assets a, which is where conditions look
-	key   string // the alias of the columns live and local_datetime
-	id    string // the column of the asset's ID, with its alias
-	where string // selects the set and joins a to it
+	table string // aliased s
+	id    string // the column of the asset's ID
+	where string // selects the set
 }
 
-// own is a stream over an index of assets itself.
-func own(where string) stream {
-	return stream{from: "assets a", key: "a", id: "a.id", where: where}
-}
-
-// joined is a stream over a membership table s. CROSS JOIN keeps SQLite from
-// reading assets first; where is about s.
-func joined(table, library, where string) stream {
-	return stream{from: table + " s CROSS JOIN assets a", key: "s", id: "s.asset_id", where: where + " AND a.id = s.asset_id AND a.library_id = " + library}
-}
-
-// selection is a filter turned into SQL: the streams that hold its candidates
-// and the conditions that remain.
+// selection is a filter turned into SQL: the streams that hold its candidates,
+// and the conditions that candidates must meet.
 type selection struct {
 	q       query
 	streams []stream
-	rest    []string // conditions on assets a
+	cells   bool     // the streams are map cells, which carry the coordinates
+	rest    []string // conditions on candidates k
+	assets  []string // conditions on assets a, joined to k
 }
 
 // newSelection picks the narrowest index for the filter. Every other part of the
@@ -47,68 +38,85 @@ func newSelection(tx *Tx, f AssetFilter) (*selection, error) {
 	s := &selection{}
 	q := &s.q
 	library := q.arg(f.LibraryID)
+	own := func(where string) stream { return stream{"assets", "id", where} }
 	// use takes the streams of the first part of the filter, and the conditions
 	// of the others.
 	use := func(condition string, streams ...stream) {
 		if s.streams == nil {
 			s.streams = streams
 		} else {
-			s.rest = append(s.rest, condition)
+			s.assets = append(s.assets, condition)
 		}
 	}
-	if f.IDs != nil && len(f.IDs) == 0 {
-		s.rest = append(s.rest, "FALSE")
-	}
-	for chunk := range chunks(f.IDs) { // one run: the contract caps them at 200
-		// DISTINCT keeps SQLite from merging this with assets a, whose time
-		// index it would then walk.
-		from := "(SELECT DISTINCT id AS asset_id FROM assets WHERE id IN (" + list(q, chunk) + ")) s CROSS JOIN assets a"
-		use("", stream{from: from, key: "a", id: "a.id", where: "a.id = s.asset_id AND a.library_id = " + library})
-	}
-	if f.StackID != nil {
-		known, err := tx.inLibrary("stacks", *f.StackID, f.LibraryID)
-		if err != nil {
-			return nil, err
-		}
-		if !known {
+	// Sets that are named by an ID may be of another library.
+	known := func(table string, id any) error {
+		ok, err := tx.inLibrary(table, id, f.LibraryID)
+		if err == nil && !ok {
 			s.rest = append(s.rest, "FALSE")
 		}
-		condition := "a.stack_id = " + q.arg(*f.StackID)
-		use(condition, own(condition))
+		return err
+	}
+	if f.IDs != nil {
+		if len(f.IDs) == 0 {
+			s.rest = append(s.rest, "FALSE")
+		}
+		for chunk := range chunks(f.IDs) { // one run: the contract caps them at 200
+			// DISTINCT keeps SQLite from merging this with assets, whose time
+			// index it would then walk.
+			table := "(SELECT DISTINCT id, live, local_datetime, library_id FROM assets WHERE id IN (" + list(q, chunk) + "))"
+			use("", stream{table, "id", "s.library_id = " + library})
+		}
+	}
+	if f.StackID != nil {
+		if err := known("stacks", *f.StackID); err != nil {
+			return nil, err
+		}
+		id := q.arg(*f.StackID)
+		use("a.stack_id = "+id, own("s.stack_id = "+id))
 	}
 	people, err := tx.rarestFirst(f.PersonIDs)
 	if err != nil {
 		return nil, err
 	}
 	for _, person := range people {
+		if err := known("people", person); err != nil {
+			return nil, err
+		}
 		id := q.arg(person)
-		use("EXISTS (SELECT 1 FROM asset_people x WHERE x.asset_id = a.id AND x.person_id = "+id+")", joined("asset_people", library, "s.person_id = "+id))
+		use("EXISTS (SELECT 1 FROM asset_people x WHERE x.asset_id = a.id AND x.person_id = "+id+")", stream{"asset_people", "asset_id", "s.person_id = " + id})
 	}
 	if f.AlbumID != nil {
+		if err := known("albums", *f.AlbumID); err != nil {
+			return nil, err
+		}
 		id := q.arg(*f.AlbumID)
-		use("EXISTS (SELECT 1 FROM album_assets x WHERE x.asset_id = a.id AND x.album_id = "+id+")", joined("album_assets", library, "s.album_id = "+id))
+		use("EXISTS (SELECT 1 FROM album_assets x WHERE x.asset_id = a.id AND x.album_id = "+id+")", stream{"album_assets", "asset_id", "s.album_id = " + id})
 	}
 	if f.Area != nil {
-		var cells []stream
 		if s.streams == nil {
-			inside := f.Area.condition(q, "s")
+			// The exact condition comes after the merge: within one stream it
+			// would read a whole cell of which only an empty corner lies in the area.
+			s.cells = true
+			s.rest = append(s.rest, f.Area.condition(q, "k"))
 			for _, cell := range cover(f.Area) {
-				cells = append(cells, joined("asset_cells", library, "s.library_id = "+library+" AND s.cell = "+q.arg(cell)+" AND "+inside))
+				s.streams = append(s.streams, stream{"asset_cells", "asset_id", "s.library_id = " + library + " AND s.cell = " + q.arg(cell)})
 			}
+		} else {
+			use("a.latitude IS NOT NULL AND " + f.Area.condition(q, "a"))
 		}
-		use("a.latitude IS NOT NULL AND "+f.Area.condition(q, "a"), cells...)
 	}
 	if f.MediaType != "" {
-		condition := "a.media_type = " + q.arg(string(f.MediaType))
-		use(condition, own("a.library_id = "+library+" AND "+condition))
+		media := q.arg(string(f.MediaType))
+		use("a.media_type = "+media, own("s.library_id = "+library+" AND s.media_type = "+media))
 	}
 	if f.AlbumFilter != AnyAlbum {
-		condition := "a.in_album = " + q.arg(f.AlbumFilter == InAlbum)
-		use(condition, own("a.library_id = "+library+" AND "+condition))
+		in := q.arg(f.AlbumFilter == InAlbum)
+		use("a.in_album = "+in, own("s.library_id = "+library+" AND s.in_album = "+in))
 	}
 	if s.streams == nil {
-		s.streams = []stream{own("a.library_id = " + library)}
+		s.streams = []stream{own("s.library_id = " + library)}
 	}
+	s.captured(f)
 	return s, nil
 }
 
@@ -152,22 +160,30 @@ func (tx *Tx) rarestFirst(people []banksia.PersonID) ([]banksia.PersonID, error)
 // maxOffset is the widest difference between a wall clock and UTC.
 const maxOffset = banksia.MaxOffsetMinutes * int64(time.Minute/time.Microsecond)
 
-// bounds are the conditions of After and Before: on the wall clock of the stream
-// where they limit what is read, and on captured_at where they carry an offset.
-func (s *selection) bounds(f AssetFilter, local, captured string) (conditions []string) {
+// walls are the bounds as they limit the wall clock of a stream.
+func (s *selection) walls(f AssetFilter) (conditions string) {
 	add := func(bound *banksia.LocalTime, operator string, slack int64) {
-		if bound == nil {
-			return
+		switch {
+		case bound == nil:
+		case bound.Offset == nil:
+			conditions += " AND s.local_datetime" + operator + s.q.arg(bound.Wall)
+		default:
+			conditions += " AND s.local_datetime" + operator + s.q.arg(bound.Instant()+slack)
 		}
-		if bound.Offset == nil {
-			conditions = append(conditions, local+operator+s.q.arg(bound.Wall))
-			return
-		}
-		conditions = append(conditions, local+operator+s.q.arg(bound.Instant()+slack), captured+operator+s.q.arg(bound.Instant()))
 	}
 	add(f.After, " > ", -maxOffset)
 	add(f.Before, " < ", maxOffset)
 	return conditions
+}
+
+// captured adds the exact conditions of bounds that carry an offset.
+func (s *selection) captured(f AssetFilter) {
+	if f.After != nil && f.After.Offset != nil {
+		s.assets = append(s.assets, "a.captured_at > "+s.q.arg(f.After.Instant()))
+	}
+	if f.Before != nil && f.Before.Offset != nil {
+		s.assets = append(s.assets, "a.captured_at < "+s.q.arg(f.Before.Instant()))
+	}
 }
 
 // lives are the values of live that a state wants.
@@ -181,23 +197,39 @@ func lives(state State) []bool {
 	return []bool{true}
 }
 
-// selects returns one SELECT for each stream and each value of live. columns and
-// more are given the names of the columns that hold the wall clock and the ID.
-func (s *selection) selects(f AssetFilter, columns, more func(time, id string) string) string {
+// candidates merges the streams: one SELECT for each and each value of live, of
+// the columns time, id and, from map cells, latitude and longitude. more limits
+// the streams further, given the column of the ID.
+func (s *selection) candidates(f AssetFilter, more func(id string) string) string {
 	var texts []string
 	for _, st := range s.streams {
+		columns := "s.local_datetime AS time, s." + st.id + " AS id"
+		if s.cells {
+			columns += ", s.latitude AS latitude, s.longitude AS longitude"
+		}
 		for _, live := range lives(f.State) {
-			time := st.key + ".local_datetime"
-			conditions := append([]string{st.where, st.key + ".live = " + s.q.arg(live)}, s.bounds(f, time, "a.captured_at")...)
-			conditions = append(conditions, s.rest...)
-			text := "SELECT " + columns(time, st.id) + " FROM " + st.from + " WHERE " + strings.Join(conditions, " AND ")
+			text := "SELECT " + columns + " FROM " + st.table + " s WHERE " + st.where + " AND s.live = " + s.q.arg(live) + s.walls(f)
 			if more != nil {
-				text += more(time, st.id)
+				text += more("s." + st.id)
 			}
 			texts = append(texts, text)
 		}
 	}
 	return strings.Join(texts, " UNION ALL ")
+}
+
+// from is the candidates k that meet all conditions, joined to assets a where
+// that is needed or asked for. CROSS JOIN keeps SQLite from reading assets first.
+func (s *selection) from(candidates string, joined bool) string {
+	text, conditions := "("+candidates+") k", s.rest
+	if joined || len(s.assets) > 0 {
+		text += " CROSS JOIN assets a"
+		conditions = append(append([]string{"a.id = k.id"}, s.rest...), s.assets...)
+	}
+	if len(conditions) == 0 {
+		return text + " WHERE TRUE"
+	}
+	return text + " WHERE " + strings.Join(conditions, " AND ")
 }
 
 // ListAssets reads one page of a library, newest first unless the filter says
@@ -259,36 +291,39 @@ func (tx *Tx) listQuery(f AssetFilter) (text string, args []any, err error) {
 	}
 	q := &selection.q
 	order := " ORDER BY time" + direction + ", id" + direction
-	var keys string
 	if f.State == Trashed {
-		keys = selection.trashed(f, after, beyond)
+		text = selection.trashed(f, after, beyond)
 	} else {
-		columns := func(time, id string) string { return time + " AS time, " + id + " AS id" }
-		keys = selection.selects(f, columns, func(time, id string) string {
+		candidates := selection.candidates(f, func(id string) string {
 			if f.StartingAfter == nil {
 				return ""
 			}
-			return " AND (" + time + ", " + id + ")" + beyond + "(" + q.arg(after.local) + ", " + q.arg(*f.StartingAfter) + ")"
+			return " AND (s.local_datetime, " + id + ")" + beyond + "(" + q.arg(after.local) + ", " + q.arg(*f.StartingAfter) + ")"
 		})
+		// A limit, even one that cannot be reached, keeps SQLite from moving the
+		// conditions into the streams.
+		text = selection.from(candidates+order+" LIMIT "+q.arg(int64(math.MaxInt64)), true)
 	}
-	text = `SELECT ` + assetColumns + ` FROM (` + keys + order + ` LIMIT ` + q.arg(f.Limit+1) + `) k CROSS JOIN assets a CROSS JOIN asset_versions v
-		WHERE a.id = k.id AND v.id = a.current_version_id ORDER BY k.time` + direction + `, k.id` + direction
+	text = strings.Replace(text, " CROSS JOIN assets a WHERE ", " CROSS JOIN assets a CROSS JOIN asset_versions v WHERE v.id = a.current_version_id AND ", 1)
+	text = `SELECT ` + assetColumns + ` FROM ` + text + ` ORDER BY k.time` + direction + `, k.id` + direction + ` LIMIT ` + q.arg(f.Limit+1)
 	return text, q.args, nil
 }
 
 // trashed selects by the time of trashing. The trash is small beside a library,
-// so its own index drives, and the filter's streams become conditions.
+// so its own index drives, and each row looks itself up in the streams.
 func (s *selection) trashed(f AssetFilter, after position, beyond string) string {
 	q := &s.q
-	conditions := append([]string{"t.library_id = " + q.arg(f.LibraryID), "t.trashed_at IS NOT NULL"}, s.bounds(f, "t.local_datetime", "t.captured_at")...)
+	coordinates := ""
+	if s.cells {
+		coordinates = ", t.latitude AS latitude, t.longitude AS longitude"
+	}
+	text := "SELECT t.trashed_at AS time, t.id AS id" + coordinates + " FROM assets t WHERE t.library_id = " + q.arg(f.LibraryID) + " AND t.trashed_at IS NOT NULL"
+	if f.StartingAfter != nil {
+		text += " AND (t.trashed_at, t.id)" + beyond + "(" + q.arg(*after.trashed) + ", " + q.arg(*f.StartingAfter) + ")"
+	}
 	var within []string
 	for _, st := range s.streams {
-		where := strings.Join(append([]string{st.where, "a.id = t.id", st.key + ".live = FALSE", st.key + ".local_datetime = t.local_datetime"}, s.rest...), " AND ")
-		within = append(within, "EXISTS (SELECT 1 FROM "+st.from+" WHERE "+where+")")
+		within = append(within, "EXISTS (SELECT 1 FROM "+st.table+" s WHERE "+st.where+" AND s.live = FALSE AND s.local_datetime = t.local_datetime AND s."+st.id+" = t.id"+s.walls(f)+")")
 	}
-	conditions = append(conditions, "("+strings.Join(within, " OR ")+")")
-	if f.StartingAfter != nil {
-		conditions = append(conditions, "(t.trashed_at, t.id)"+beyond+"("+q.arg(*after.trashed)+", "+q.arg(*f.StartingAfter)+")")
-	}
-	return "SELECT t.trashed_at AS time, t.id AS id FROM assets t WHERE " + strings.Join(conditions, " AND ")
+	return s.from(text+" AND ("+strings.Join(within, " OR ")+")", true)
 }
