@@ -61,9 +61,9 @@ func newSelection(tx *Tx, f AssetFilter) (*selection, error) {
 			s.rest = append(s.rest, "FALSE")
 		}
 		for chunk := range chunks(f.IDs) { // one run: the contract caps them at 200
-			// DISTINCT keeps SQLite from merging this with assets, whose time
-			// index it would then walk.
-			table := "(SELECT DISTINCT id, live, local_datetime, library_id FROM assets WHERE id IN (" + list(q, chunk) + "))"
+			// The limit keeps SQLite from moving conditions inside, after which
+			// it would walk the time index.
+			table := "(SELECT id, live, local_datetime, library_id FROM assets WHERE id IN (" + list(q, chunk) + ") LIMIT " + q.arg(len(chunk)) + ")"
 			use("", stream{table, "id", "s.library_id = " + library})
 		}
 	}
