@@ -9,9 +9,8 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"path/filepath"
+	"runtime/debug"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/banksia-photos/banksia"
@@ -28,7 +27,7 @@ import (
 
 // app is the whole program on one data folder.
 type app struct {
-	settings settings
+	settings *settings
 	logger   *slog.Logger
 	lock     *os.File
 	store    *store.Store
@@ -39,37 +38,33 @@ type app struct {
 	auth     *auth.Authenticator
 	server   *http.Server
 
-	owner    banksia.User
-	newOwner bool // this start made the owner
+	owner      banksia.User
+	credential string // of the owner, while this process runs
 
+	requests   requests
 	background sync.WaitGroup
-	stop       context.CancelFunc
+	stop       context.CancelFunc // ends requests and background work
+	failed     chan error         // gets why the server ended by itself
 }
 
-// errInUse says that another server runs on the data folder.
-var errInUse = errors.New("another banksia is running on this data folder")
-
-// newApp opens the data folder and puts the parts together. It takes the lock of
-// the folder: a second program on the same SQLite file and the same queue would
-// take the first one's work for abandoned.
-func newApp(ctx context.Context, cfg settings, logger *slog.Logger) (a *app, err error) {
-	a = &app{settings: cfg, logger: logger}
+// newApp opens the data folder, whose lock it takes over, and puts the parts
+// together. A second program on the same SQLite file and the same queue would take
+// the first one's work for abandoned, hence the lock.
+func newApp(ctx context.Context, cfg *settings, logger *slog.Logger, lock *os.File) (a *app, err error) {
+	a = &app{settings: cfg, logger: logger, lock: lock, failed: make(chan error, 1)}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, a.close())
+			a, err = nil, errors.Join(err, a.close())
 		}
 	}()
-	if err := os.MkdirAll(cfg.data, 0o700); err != nil {
-		return a, fmt.Errorf("make the data folder: %w", err)
-	}
-	if a.lock, err = lockFolder(cfg.data); err != nil {
+	if err := withdraw(cfg.data); err != nil {
 		return a, err
 	}
-	if a.store, err = store.Open(ctx, store.Config{Path: filepath.Join(cfg.data, "banksia.db")}); err != nil {
+	if a.store, err = openStore(ctx, cfg.data); err != nil {
 		return a, err
 	}
-	if a.blobs, err = local.Open(filepath.Join(cfg.data, "blobs")); err != nil {
-		return a, err
+	if a.blobs, err = local.Open(cfg.blobFolder()); err != nil {
+		return a, explainAccess("use the folder of originals", err)
 	}
 	cfg.media.Logger, cfg.media.TempDir, cfg.task.Logger = logger, a.blobs.TempDir(), logger
 	if a.media, err = media.New(cfg.media); err != nil {
@@ -84,7 +79,7 @@ func newApp(ctx context.Context, cfg settings, logger *slog.Logger) (a *app, err
 	}
 	deriver := derive.New(a.store, a.blobs, a.media, places, a.runner)
 	a.catalog = catalog.New(a.store, a.blobs, a.media, a.runner, logger)
-	if a.owner, a.newOwner, err = a.catalog.Setup(ctx); err != nil {
+	if a.owner, _, err = a.catalog.Setup(ctx); err != nil {
 		return a, err
 	}
 	signer, err := auth.NewSigner(ctx, a.store)
@@ -92,12 +87,13 @@ func newApp(ctx context.Context, cfg settings, logger *slog.Logger) (a *app, err
 		return a, err
 	}
 	a.auth = auth.NewAuthenticator(a.store, logger)
+	a.credential = a.auth.AllowLocal(a.owner.ID)
 	handler, err := api.New(api.Config{PublicURL: cfg.publicURL, TrustForwarded: cfg.trustForwarded, Logger: logger}, a.store, a.catalog, deriver, a.auth, signer)
 	if err != nil {
 		return a, err
 	}
 	a.server = &http.Server{
-		Handler: handler,
+		Handler: a.requests.count(handler),
 		// No limit on a whole request: an upload of gigabytes may take long.
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
@@ -108,24 +104,23 @@ func newApp(ctx context.Context, cfg settings, logger *slog.Logger) (a *app, err
 	return a, nil
 }
 
-// lockFolder takes an exclusive lock that ends with the process, however it ends.
-func lockFolder(folder string) (*os.File, error) {
-	file, err := os.OpenFile(filepath.Join(folder, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("lock the data folder: %w", err)
+// openStore opens the database and says what to do about a newer one.
+func openStore(ctx context.Context, folder string) (*store.Store, error) {
+	s, err := store.Open(ctx, store.Config{Path: databaseFile(folder)})
+	if errors.Is(err, store.ErrNewerDatabase) {
+		return nil, fmt.Errorf("%w; start that version again (this is %s), nothing was changed", err, version)
 	}
-	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		file.Close()
-		if errors.Is(err, syscall.EWOULDBLOCK) {
-			return nil, errInUse
-		}
-		return nil, fmt.Errorf("lock the data folder: %w", err)
-	}
-	return file, nil
+	return s, err
 }
 
 // start sweeps what a crash left behind, begins the background work and serves.
-func (a *app) start(ctx context.Context, listener net.Listener) error {
+// After an error the app is closed.
+func (a *app) start(ctx context.Context, listener net.Listener) (err error) {
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, a.close())
+		}
+	}()
 	begin := a.store.Now()
 	if n, err := a.blobs.SweepTemp(begin); err != nil {
 		return err
@@ -137,8 +132,10 @@ func (a *app) start(ctx context.Context, listener net.Listener) error {
 	} else if n > 0 {
 		a.logger.Info("took up interrupted tasks", "tasks", n)
 	}
+	// A signal begins an orderly end; it does not cut off what is under way.
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
 	a.stop = stop
+	a.server.BaseContext = func(net.Listener) context.Context { return running }
 	a.runner.Start(running)
 	a.background.Go(func() { a.auth.Run(running) })
 	a.background.Go(func() {
@@ -150,25 +147,37 @@ func (a *app) start(ctx context.Context, listener net.Listener) error {
 	})
 	a.background.Go(func() {
 		if err := a.server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-			a.logger.Error("serve", "error", err)
+			a.failed <- fmt.Errorf("serve: %w", err)
 		}
 	})
 	return nil
 }
 
-// shutdown stops taking requests, lets those under way and the running tasks
+// shutdown takes no more requests, lets those under way and the running tasks
 // finish until ctx ends, and closes everything. What is cut off is as if it had
 // never come, and tasks are taken up at the next start.
 func (a *app) shutdown(ctx context.Context) error {
+	var tasks sync.WaitGroup
+	tasks.Go(func() { a.runner.Stop(ctx) })
 	if err := a.server.Shutdown(ctx); err != nil {
-		a.server.Close()
+		a.logger.Warn("cut off requests that did not finish in time", "requests", a.requests.underWay(), "grace", a.settings.grace)
 	}
-	a.runner.Stop(ctx)
+	tasks.Wait()
 	a.stop()
+	closeErr := a.server.Close() // ends the connections, and so their handlers
+	a.requests.wait()
 	a.background.Wait()
-	return a.close()
+	return errors.Join(closeErr, withdraw(a.settings.data), a.close())
 }
 
+// shutdownWithin is shutdown with the grace time of the settings.
+func (a *app) shutdownWithin() error {
+	ctx, cancel := context.WithTimeout(context.Background(), a.settings.grace)
+	defer cancel()
+	return a.shutdown(ctx)
+}
+
+// close frees what newApp opened, the lock last.
 func (a *app) close() error {
 	var errs []error
 	if a.media != nil {
@@ -177,8 +186,71 @@ func (a *app) close() error {
 	if a.store != nil {
 		errs = append(errs, a.store.Close())
 	}
-	if a.lock != nil {
-		errs = append(errs, a.lock.Close())
+	return errors.Join(append(errs, a.lock.Close())...)
+}
+
+// requests counts the handlers at work: http.Server.Close does not wait for them,
+// and they need the store until they return.
+type requests struct {
+	mu      sync.Mutex
+	n       int
+	closed  bool
+	drained chan struct{} // made by wait
+}
+
+func (r *requests) count(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
+		if !r.enter() {
+			panic(http.ErrAbortHandler) // its connection has just been closed
+		}
+		defer r.leave()
+		next.ServeHTTP(w, request)
+	})
+}
+
+func (r *requests) enter() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		return false
 	}
-	return errors.Join(errs...)
+	r.n++
+	return true
+}
+
+func (r *requests) leave() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.n--; r.n == 0 && r.closed {
+		close(r.drained)
+	}
+}
+
+func (r *requests) underWay() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.n
+}
+
+// wait admits no more and returns when the last has left. It is called once.
+func (r *requests) wait() {
+	r.mu.Lock()
+	r.closed, r.drained = true, make(chan struct{})
+	if r.n == 0 {
+		close(r.drained)
+	}
+	r.mu.Unlock()
+	<-r.drained
+}
+
+// tuneMemory keeps the process small on a small computer, unless the operator has
+// told the Go runtime otherwise. Most of its memory is garbage of requests, and
+// SQLite's caches, which do not count here.
+func tuneMemory() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(50)
+	}
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(128 << 20) // soft: the collector works harder beyond it
+	}
 }

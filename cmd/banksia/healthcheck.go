@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"flag"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"time"
@@ -11,8 +13,12 @@ import (
 const healthcheckUsage = `Usage: banksia healthcheck [flags]
 
 Asks the server at the listen address whether it is there; exits with 0 when it
-is, else with 1. For containers and service managers.
+is, else with 1. For containers and service managers, which give it the same
+settings as the server.
 `
+
+// healthcheckTimeout is how long the answer may take.
+const healthcheckTimeout = 5 * time.Second
 
 func healthcheckCommand() command {
 	return command{"healthcheck", "ask a running server whether it is well", runHealthcheck}
@@ -20,9 +26,10 @@ func healthcheckCommand() command {
 
 func runHealthcheck(ctx context.Context, args []string, std stdio) error {
 	cfg := defaultSettings()
-	set := newFlags("healthcheck", healthcheckUsage, std)
-	cfg.addFlags(set)
-	if err := cfg.parse(set, args); err != nil {
+	set := flag.NewFlagSet("healthcheck", flag.ContinueOnError)
+	cfg.addListenFlag(set)
+	cfg.addDataFlags(set)
+	if err := cfg.loadAll(set, healthcheckUsage, args, std); err != nil {
 		return err
 	}
 	host, port, err := net.SplitHostPort(cfg.listen)
@@ -32,20 +39,40 @@ func runHealthcheck(ctx context.Context, args []string, std stdio) error {
 	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
 		host = "localhost"
 	}
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	baseURL := "http://" + net.JoinHostPort(host, port)
+	if port == "0" { // any free port: only the server knows which
+		running, err := readAnnouncement(cfg.data)
+		if err != nil {
+			return err
+		}
+		baseURL = running.URL
+	}
+	ctx, cancel := context.WithTimeout(ctx, healthcheckTimeout)
 	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+net.JoinHostPort(host, port)+"/api/server/ping", nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, baseURL+"/api/server/ping", nil)
 	if err != nil {
 		return err
 	}
-	response, err := http.DefaultClient.Do(request)
+	response, err := directClient().Do(request)
 	if err != nil {
 		return err
 	}
 	defer response.Body.Close()
-	if response.StatusCode != http.StatusOK {
-		return fmt.Errorf("the server answers %s", response.Status)
+	answer, err := io.ReadAll(io.LimitReader(response.Body, 64))
+	if err != nil {
+		return fmt.Errorf("read the answer: %w", err)
+	}
+	if response.StatusCode != http.StatusOK || string(answer) != "pong" {
+		return fmt.Errorf("%s answers %s, %q: this is not Banksia, or it is not well", baseURL, response.Status, answer)
 	}
 	fmt.Fprintln(std.out, "ok")
 	return nil
+}
+
+// directClient calls servers on this machine, never through a proxy.
+func directClient() *http.Client {
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.Proxy = nil
+	transport.MaxIdleConnsPerHost = 64
+	return &http.Client{Transport: transport}
 }

@@ -3,147 +3,261 @@ package main
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
 
 	"github.com/banksia-photos/banksia"
 	"github.com/banksia-photos/banksia/internal/auth"
+	"github.com/banksia-photos/banksia/internal/catalog"
 	"github.com/banksia-photos/banksia/internal/config"
 	"github.com/banksia-photos/banksia/internal/store"
 )
 
-const keysUsage = `Usage: banksia keys create --name NAME [--actions read,write,...] [--library ID]...
-       banksia keys list
-       banksia keys revoke ID
+const keysUsage = `Usage: banksia keys create --name NAME [flags]
+       banksia keys list [flags]
+       banksia keys revoke ID [flags]
 
-Manages the API keys of the owner, also while the server runs. create prints the
-new key alone on standard output; it cannot be read again. A revoked key fails at
-once and stays listed.
+Manages the API keys of the owner of a data folder, also while a server runs on
+it.
+
+create prints the new key, and nothing else, on standard output; it cannot be read
+again. list shows the IDs of all keys, what they allow, and when they were last
+used. revoke makes a key useless at once; it stays listed.
+
+"banksia keys create --help" explains the flags.
+`
+
+const createKeyUsage = `Usage: banksia keys create --name NAME [flags]
+
+Makes an API key and prints it, and nothing else, on standard output. It cannot be
+read again. An empty data folder gets its owner and its library first.
+
+    banksia keys create --name backup --actions read
+    banksia keys create --name phone --actions read,write --library "My Library"
+`
+
+const listKeysUsage = `Usage: banksia keys list [flags]
+
+Lists the API keys, oldest first, revoked ones included.
+`
+
+const revokeKeyUsage = `Usage: banksia keys revoke ID [flags]
+
+Makes the API key with this ID useless at once. "banksia keys list" shows the IDs.
 `
 
 func keysCommand() command {
 	return command{"keys", "create, list and revoke API keys", runKeys}
 }
 
-// libraryList is a flag that may be repeated.
-type libraryList []banksia.LibraryID
-
-func (l *libraryList) String() string { return "" }
-
-func (l *libraryList) Set(text string) error {
-	id, err := banksia.ParseID[banksia.LibraryID](text)
-	*l = append(*l, id)
-	return err
-}
-
 func runKeys(ctx context.Context, args []string, std stdio) error {
-	set := newFlags("keys", keysUsage, std)
-	data := set.String("data", "data", "`folder` of the server (BANKSIA_DATA)")
-	name := set.String("name", "", "`label` of the new key")
-	actionText := set.String("actions", "read,write,delete,delete_permanently", "what the new key may do")
-	var libraries libraryList
-	set.Var(&libraries, "library", "`ID` of a library that the new key is limited to; may be repeated")
 	if len(args) == 0 {
-		return fmt.Errorf("say create, list or revoke; %w", errUsage)
+		return &usageError{"keys", errors.New("say create, list or revoke")}
 	}
-	verb, rest := args[0], args[1:]
-	var target string
-	if verb == "revoke" && len(rest) > 0 && !strings.HasPrefix(rest[0], "-") {
-		target, rest = rest[0], rest[1:]
-	}
-	if strings.HasPrefix(verb, "-") {
-		rest = args
-	}
-	getenv := func(variable string) string {
-		if variable == "BANKSIA_DATA" { // the others are not settings
-			return os.Getenv(variable)
-		}
-		return ""
-	}
-	if err := config.Parse(set, rest, getenv, func() (string, bool) { return "", true }); err != nil {
+	verb, args := args[0], args[1:]
+	switch verb {
+	case "create":
+		return runCreateKey(ctx, args, std)
+	case "list":
+		return runListKeys(ctx, args, std)
+	case "revoke":
+		return runRevokeKey(ctx, args, std)
+	case "-h", "-help", "--help", "help":
+		_, err := fmt.Fprint(std.out, keysUsage)
 		return err
 	}
-	path := filepath.Join(*data, "banksia.db")
-	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("there is no library in %s; start one with: banksia serve --data %s", *data, *data)
+	return &usageError{"keys", fmt.Errorf("say create, list or revoke, not %q", verb)}
+}
+
+// keyRequest is what the command line says of a new key.
+type keyRequest struct {
+	name      string
+	actions   []banksia.Action
+	libraries []string // IDs or names; nil: all
+}
+
+// maxKeyName bounds the name of a key, in bytes.
+const maxKeyName = 255
+
+func (k *keyRequest) addFlags(set *flag.FlagSet) {
+	config.Text(set, &k.name, "name", "what the key is for: a `NAME` in the list of keys", func(text string) error {
+		if text == "" || len(text) > maxKeyName || strings.ContainsFunc(text, func(r rune) bool { return r < ' ' }) {
+			return fmt.Errorf("must have 1 to %d bytes and no control characters", maxKeyName)
+		}
+		return nil
+	})
+	config.Func(set, "actions", joinActions(k.actions), "`LIST` of what the key allows, with commas: read (always needed), write, delete, delete_permanently", func(text string) (err error) {
+		k.actions, err = auth.ParseActions(text)
+		return err
+	})
+	config.Func(set, "library", "", "`LIBRARY` that the key is limited to, by name or ID; may be repeated. Without it the key is for all libraries, those made later included", func(text string) error {
+		k.libraries = append(k.libraries, text)
+		return config.NotEmpty(text)
+	})
+}
+
+func runCreateKey(ctx context.Context, args []string, std stdio) error {
+	cfg, request := defaultSettings(), &keyRequest{actions: banksia.Actions}
+	set := flag.NewFlagSet("keys create", flag.ContinueOnError)
+	request.addFlags(set)
+	cfg.addDataFlags(set)
+	rest, err := cfg.load(set, createKeyUsage, args, std, "name", "actions", "library")
+	if err != nil {
+		return err
 	}
-	s, err := store.Open(ctx, store.Config{Path: path})
+	if len(rest) > 0 {
+		return &usageError{set.Name(), fmt.Errorf("unexpected argument %q", rest[0])}
+	}
+	if request.name == "" {
+		return &usageError{set.Name(), errors.New("--name is missing")}
+	}
+	return withOwner(ctx, cfg.data, true, std, func(s *store.Store, owner banksia.User) error {
+		libraries, err := request.findLibraries(ctx, s, owner)
+		if err != nil {
+			return err
+		}
+		_, secret, err := auth.NewAPIKey(ctx, s, owner.ID, request.name, request.actions, libraries)
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprintln(std.out, secret)
+		return err
+	})
+}
+
+// findLibraries turns names and IDs into IDs.
+func (k *keyRequest) findLibraries(ctx context.Context, s *store.Store, owner banksia.User) (ids []banksia.LibraryID, err error) {
+	if len(k.libraries) == 0 {
+		return nil, nil
+	}
+	libraries, err := s.ListLibraries(ctx, banksia.Scope{UserID: owner.ID}, store.Live)
+	if err != nil {
+		return nil, err
+	}
+	for _, wanted := range k.libraries {
+		found := slices.Collect(func(yield func(banksia.LibraryID) bool) {
+			for _, l := range libraries {
+				if (l.Name == wanted || l.ID.String() == wanted) && !yield(l.ID) {
+					return
+				}
+			}
+		})
+		switch {
+		case len(found) == 0:
+			return nil, fmt.Errorf("there is no library %q", wanted)
+		case len(found) > 1:
+			return nil, fmt.Errorf("several libraries are called %q: give the ID", wanted)
+		case !slices.Contains(ids, found[0]):
+			ids = append(ids, found[0])
+		}
+	}
+	return ids, nil
+}
+
+func runListKeys(ctx context.Context, args []string, std stdio) error {
+	cfg := defaultSettings()
+	set := flag.NewFlagSet("keys list", flag.ContinueOnError)
+	cfg.addDataFlags(set)
+	if err := cfg.loadAll(set, listKeysUsage, args, std); err != nil {
+		return err
+	}
+	return withOwner(ctx, cfg.data, false, std, func(s *store.Store, owner banksia.User) error {
+		keys, err := s.ListAPIKeys(ctx, owner.ID)
+		if err != nil {
+			return err
+		}
+		table := tabwriter.NewWriter(std.out, 0, 0, 2, ' ', 0)
+		fmt.Fprintln(table, "ID\tNAME\tACTIONS\tLIBRARIES\tSTATE\tCREATED\tLAST USED")
+		for _, k := range keys {
+			name, libraries, state, used := "", "all", "active", "never"
+			if k.Name != nil {
+				name = *k.Name
+			}
+			if k.LibraryIDs != nil {
+				libraries = fmt.Sprint(len(k.LibraryIDs))
+			}
+			if !k.IsActive {
+				state = "revoked"
+			}
+			if k.LastUsedAt != nil {
+				used = k.LastUsedAt.Local().Format(time.DateTime)
+			}
+			fmt.Fprintf(table, "%s\t%q\t%s\t%s\t%s\t%s\t%s\n", k.ID, name, joinActions(k.Actions), libraries, state, k.CreatedAt.Local().Format(time.DateTime), used)
+		}
+		return table.Flush()
+	})
+}
+
+func runRevokeKey(ctx context.Context, args []string, std stdio) error {
+	cfg := defaultSettings()
+	set := flag.NewFlagSet("keys revoke", flag.ContinueOnError)
+	cfg.addDataFlags(set)
+	rest, err := cfg.load(set, revokeKeyUsage, args, std)
+	if err != nil {
+		return err
+	}
+	if len(rest) != 1 {
+		return &usageError{set.Name(), errors.New("give the ID of one key")}
+	}
+	id, err := banksia.ParseID[banksia.APIKeyID](rest[0])
+	if err != nil {
+		return &usageError{set.Name(), fmt.Errorf("%q is not the ID of a key: %w", rest[0], err)}
+	}
+	return withOwner(ctx, cfg.data, false, std, func(s *store.Store, owner banksia.User) error {
+		err := s.Write(ctx, func(tx *store.Tx) error { return tx.RevokeAPIKey(owner.ID, id) })
+		if banksia.ErrorCode(err) == banksia.CodeNotFound {
+			return fmt.Errorf("there is no key with the ID %s", id)
+		}
+		return err
+	})
+}
+
+// withOwner opens the database of a data folder, also while a server runs on it.
+// An empty folder gets its owner if setup says so.
+func withOwner(ctx context.Context, folder string, setup bool, std stdio, f func(*store.Store, banksia.User) error) error {
+	_, err := os.Stat(databaseFile(folder))
+	if errors.Is(err, fs.ErrNotExist) && !setup {
+		return fmt.Errorf("there is no library in %s; say where it is with --data", folder)
+	}
+	lock, running, err := lockOrFind(ctx, folder)
+	if err != nil {
+		return err
+	}
+	if lock != nil {
+		defer lock.Close()
+	} else if running.Version != version {
+		// To open a database is to migrate it, and the server would not know the
+		// newer form.
+		return fmt.Errorf("the server on %s is version %s and this is %s: use the same, or stop it first", folder, running.Version, version)
+	}
+	s, err := openStore(ctx, folder)
 	if err != nil {
 		return err
 	}
 	defer s.Close()
 	owner, err := s.Owner(ctx)
+	if setup && banksia.ErrorCode(err) == banksia.CodeNotFound {
+		fmt.Fprintf(std.err, "banksia keys: made a library in %s\n", folder)
+		// Setup needs nothing but the store.
+		owner, _, err = catalog.New(s, nil, nil, nil, nil).Setup(ctx)
+	}
 	if err != nil {
 		return err
 	}
-	switch verb {
-	case "create":
-		return createKey(ctx, s, owner, *name, *actionText, libraries, std)
-	case "list":
-		return listKeys(ctx, s, owner, std)
-	case "revoke":
-		id, err := banksia.ParseID[banksia.APIKeyID](target)
-		if err != nil {
-			return fmt.Errorf("give the ID of the key from \"banksia keys list\": %w", err)
-		}
-		return s.Write(ctx, func(tx *store.Tx) error { return tx.RevokeAPIKey(owner.ID, id) })
-	}
-	return fmt.Errorf("say create, list or revoke, not %q; %w", verb, errUsage)
+	return f(s, owner)
 }
 
-func createKey(ctx context.Context, s *store.Store, owner banksia.User, name, actionText string, libraries []banksia.LibraryID, std stdio) error {
-	if name == "" {
-		return fmt.Errorf("--name is missing; %w", errUsage)
+// joinActions writes actions as --actions takes them.
+func joinActions(actions []banksia.Action) string {
+	names := make([]string, len(actions))
+	for i, action := range actions {
+		names[i] = string(action)
 	}
-	actions, err := auth.ParseActions(actionText)
-	if err != nil {
-		return fmt.Errorf("--actions: %w", err)
-	}
-	for _, library := range libraries {
-		if _, err := s.ResolveLibrary(ctx, banksia.Scope{UserID: owner.ID}, &library); err != nil {
-			return fmt.Errorf("--library %s: %w", library, err)
-		}
-	}
-	_, secret, err := auth.NewAPIKey(ctx, s, owner.ID, name, actions, libraries)
-	if err != nil {
-		return err
-	}
-	_, err = fmt.Fprintln(std.out, secret)
-	return err
-}
-
-func listKeys(ctx context.Context, s *store.Store, owner banksia.User, std stdio) error {
-	keys, err := s.ListAPIKeys(ctx, owner.ID)
-	if err != nil {
-		return err
-	}
-	table := tabwriter.NewWriter(std.out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "ID\tNAME\tACTIONS\tLIBRARIES\tSTATE\tCREATED\tLAST USED")
-	for _, k := range keys {
-		actions := make([]string, len(k.Actions))
-		for i, action := range k.Actions {
-			actions[i] = string(action)
-		}
-		libraries, state, used := "all", "active", "never"
-		if k.LibraryIDs != nil {
-			libraries = fmt.Sprint(len(k.LibraryIDs))
-		}
-		if !k.IsActive {
-			state = "revoked"
-		}
-		if k.LastUsedAt != nil {
-			used = k.LastUsedAt.Local().Format(time.DateTime)
-		}
-		label := ""
-		if k.Name != nil {
-			label = *k.Name
-		}
-		fmt.Fprintf(table, "%s\t%q\t%s\t%s\t%s\t%s\t%s\n", k.ID, label, strings.Join(actions, ","), libraries, state, k.CreatedAt.Local().Format(time.DateTime), used)
-	}
-	return table.Flush()
+	return strings.Join(names, ",")
 }

@@ -33,46 +33,59 @@ func commands() []command {
 
 func main() {
 	media.ServeWorkerIfAsked()
+	syscall.Umask(0o077) // photos, keys and journals are nobody else's business
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // the second signal ends the program at once
 	os.Exit(run(ctx, os.Args[1:], stdio{os.Stdin, os.Stdout, os.Stderr}))
 }
 
 // run finds the subcommand and returns the exit status: 0, 1 for a failure, 2 for
-// a command line that makes no sense.
+// a command line or a setting that makes no sense.
 func run(ctx context.Context, args []string, std stdio) int {
 	if len(args) == 0 {
 		usage(std.err)
 		return 2
 	}
-	switch args[0] {
+	name, args := args[0], args[1:]
+	switch name {
 	case "help", "-h", "-help", "--help":
-		usage(std.out)
-		return 0
-	case "-v", "--version":
-		args[0] = "version"
+		if len(args) == 0 {
+			usage(std.out)
+			return 0
+		}
+		name, args = args[0], []string{"--help"}
+	case "-v", "-version", "--version":
+		name = "version"
 	}
 	for _, c := range commands() {
-		if c.name != args[0] {
+		if c.name != name {
 			continue
 		}
-		err := c.run(ctx, args[1:], std)
+		err := c.run(ctx, args, std)
 		if err == nil || errors.Is(err, flag.ErrHelp) {
 			return 0
 		}
 		fmt.Fprintf(std.err, "banksia %s: %v\n", c.name, err)
-		if errors.Is(err, errUsage) {
+		if _, ok := errors.AsType[*usageError](err); ok {
 			return 2
 		}
 		return 1
 	}
-	fmt.Fprintf(std.err, "banksia: there is no command %q\n\n", args[0])
+	fmt.Fprintf(std.err, "banksia: there is no command %q\n\n", name)
 	usage(std.err)
 	return 2
 }
 
-// errUsage marks errors in the command line.
-var errUsage = errors.New("see --help")
+// usageError is a mistake in the command line or in a setting.
+type usageError struct {
+	command string // whose help explains
+	err     error
+}
+
+func (e *usageError) Error() string {
+	return fmt.Sprintf("%v (see banksia %s --help)", e.err, e.command)
+}
+func (e *usageError) Unwrap() error { return e.err }
 
 func usage(out io.Writer) {
 	fmt.Fprint(out, `Banksia is a photo library server that you own.
@@ -89,21 +102,11 @@ Start with:
     banksia serve                 serves http://localhost:8000, data in ./data
     banksia import ~/Pictures     brings a folder in
 
-"banksia COMMAND --help" explains the flags. Each flag can also be set by a
-variable: BANKSIA_LISTEN for --listen, BANKSIA_DATA for --data, and so on.
-`)
-}
+"banksia COMMAND --help" explains a command. Settings can be given in three ways,
+of which the first that says something counts: as a flag, as an environment
+variable (BANKSIA_LISTEN for --listen), or as a line of a file (BANKSIA_LISTEN=...
+in banksia.conf in the data folder, or in the file that --config names).
 
-// newFlags is the flag set of a subcommand. Help goes to standard output, because
-// it was asked for; errors are returned.
-func newFlags(name, text string, std stdio) *flag.FlagSet {
-	set := flag.NewFlagSet(name, flag.ContinueOnError)
-	set.SetOutput(io.Discard)
-	set.Usage = func() {
-		fmt.Fprint(std.out, text, "\nFlags:\n")
-		set.SetOutput(std.out)
-		set.PrintDefaults()
-		set.SetOutput(io.Discard)
-	}
-	return set
+Exit status: 0 done, 1 failed, 2 the command line or a setting makes no sense.
+`)
 }

@@ -1,33 +1,35 @@
 package main
 
 import (
+	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"net"
 	"os"
 	"path/filepath"
-	"runtime/debug"
+	"strings"
 	"syscall"
-	"time"
 
 	"github.com/banksia-photos/banksia"
 	"github.com/banksia-photos/banksia/internal/auth"
+	"github.com/banksia-photos/banksia/internal/config"
 )
 
 const serveUsage = `Usage: banksia serve [flags]
 
-Serves the library. Without any flag: on http://localhost:8000, with all data in
-./data. The first start makes the owner, a library and an API key, and prints the
-key.
+Serves the library. Without any flag: on http://localhost:8000 for this computer
+alone, with all data in ./data. The first start makes the owner, a library and an
+API key, and prints the key, which cannot be read again.
+
+To open the server to your network, give --listen :8000 and call it by the name
+or address of this computer. It speaks HTTP; beyond a network that you trust, put
+a reverse proxy with TLS before it.
 
 SIGTERM or Ctrl-C stops the server after what is under way; a second one at once.
 Nothing that was acknowledged is lost either way.
 `
-
-// grace is how long a stopping server waits for uploads and tasks under way.
-const grace = 20 * time.Second
 
 func serveCommand() command {
 	return command{"serve", "serve the library", runServe}
@@ -35,97 +37,106 @@ func serveCommand() command {
 
 func runServe(ctx context.Context, args []string, std stdio) error {
 	cfg := defaultSettings()
-	set := newFlags("serve", serveUsage, std)
+	set := flag.NewFlagSet("serve", flag.ContinueOnError)
 	cfg.addFlags(set)
-	if err := cfg.parse(set, args); err != nil {
+	if err := cfg.loadAll(set, serveUsage, args, std); err != nil {
 		return err
 	}
-	// The server's own heap is small; collecting a little more often keeps it so.
-	debug.SetGCPercent(50)
-	listener, err := net.Listen("tcp", cfg.listen)
-	if errors.Is(err, syscall.EADDRINUSE) {
-		return fmt.Errorf("%s is in use by another program; choose another address with --listen", cfg.listen)
+	tuneMemory()
+	logger := cfg.logger(std)
+	if unknown := config.Unknown(os.Environ(), fileSettings()); len(unknown) > 0 {
+		logger.Warn("environment variables that are no settings", "names", strings.Join(unknown, " "))
 	}
+	lock, running, err := lockOrFind(ctx, cfg.data)
 	if err != nil {
-		return fmt.Errorf("listen: %w", err)
+		return err
+	}
+	if lock == nil {
+		return fmt.Errorf("%w (%s): banksia %s, process %d", errInUse, cfg.data, running.Command, running.PID)
+	}
+	// Before the database is touched: a port in use is the commonest mistake.
+	// Whoever connects already is answered once all is ready.
+	listener, err := net.Listen("tcp", cfg.listen)
+	if err != nil {
+		return errors.Join(explainListen(cfg.listen, err), lock.Close())
 	}
 	defer listener.Close()
-	a, err := newApp(ctx, cfg, cfg.logger(std))
+	a, err := newApp(ctx, cfg, logger, lock)
 	if err != nil {
 		return err
 	}
-	baseURL := "http://" + displayHost(listener)
-	remove, err := a.announce(baseURL)
-	if err == nil {
-		err = a.start(ctx, listener)
+	if err := a.start(ctx, listener); err != nil {
+		return err
 	}
+	if err := a.welcome(ctx, listener.Addr().(*net.TCPAddr), std); err != nil {
+		return errors.Join(err, a.shutdownWithin())
+	}
+	select {
+	case <-ctx.Done():
+		logger.Info("stopping", "grace", cfg.grace)
+	case err = <-a.failed:
+	}
+	return errors.Join(err, a.shutdownWithin())
+}
+
+func explainListen(address string, err error) error {
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return fmt.Errorf("%s is in use by another program; choose another address with --listen, such as 127.0.0.1:8001", address)
+	case errors.Is(err, syscall.EACCES):
+		return fmt.Errorf("user %d may not listen at %s; choose a port above 1023 with --listen", os.Getuid(), address)
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return fmt.Errorf("this computer does not have the address %s; choose another with --listen", address)
+	}
+	return fmt.Errorf("listen: %w", err)
+}
+
+// welcome says where the server is, to people and to programs beside it. As long
+// as no key was ever made, it makes one and prints it.
+func (a *app) welcome(ctx context.Context, address *net.TCPAddr, std stdio) error {
+	// The literal address: another program could answer to another meaning of
+	// localhost and would be sent the credential.
+	host := address.IP
+	if host.IsUnspecified() {
+		host = net.IPv4(127, 0, 0, 1)
+	}
+	local := net.TCPAddr{IP: host, Port: address.Port, Zone: address.Zone}
+	err := announce(a.settings.data, announcement{"serve", version, os.Getpid(), "http://" + local.String(), a.credential})
 	if err != nil {
-		return errors.Join(err, a.close())
+		return err
 	}
-	if err := a.greet(ctx, baseURL, std); err != nil {
-		return errors.Join(err, a.shutdown(ctx))
+	folder, err := filepath.Abs(a.settings.data)
+	if err != nil {
+		return fmt.Errorf("find the data folder: %w", err)
 	}
-	<-ctx.Done()
-	a.logger.Info("stopping")
-	remove()
-	ending, cancel := context.WithTimeout(context.Background(), grace)
-	defer cancel()
-	return a.shutdown(ending)
-}
-
-// displayHost is an address that a browser on this machine can open.
-func displayHost(listener net.Listener) string {
-	address := listener.Addr().(*net.TCPAddr)
-	if address.IP.IsLoopback() || address.IP.IsUnspecified() {
-		return fmt.Sprintf("localhost:%d", address.Port)
+	baseURL := "http://" + local.String()
+	if host.IsLoopback() {
+		baseURL = fmt.Sprintf("http://localhost:%d", address.Port)
 	}
-	return address.String()
-}
-
-// greet says where the server is and, the first time, prints the key.
-func (a *app) greet(ctx context.Context, baseURL string, std stdio) error {
-	fmt.Fprintf(std.out, "Banksia serves %s (docs at %s/docs), data in %s\n", baseURL, baseURL, a.settings.data)
-	if !a.newOwner {
-		return nil
+	fmt.Fprintf(std.out, "Banksia serves %s (docs at %s/docs), data in %s\n", baseURL, baseURL, folder)
+	keys, err := a.store.ListAPIKeys(ctx, a.owner.ID)
+	if err != nil || len(keys) > 0 {
+		return err
 	}
 	_, secret, err := auth.NewAPIKey(ctx, a.store, a.owner.ID, "first key", banksia.Actions, nil)
 	if err != nil {
 		return err
+	}
+	// As the person called it: the program need not be on the search path.
+	program, data := cmp.Or(os.Args[0], "banksia"), ""
+	if a.settings.data != defaultSettings().data {
+		data = " --data " + a.settings.data
 	}
 	fmt.Fprintf(std.out, `
 Your API key, shown only this once:
 
     %s
 
-It may do everything. Make more with "banksia keys create". Next, in another
-terminal in this folder:
+It may do everything; "banksia keys" makes and revokes others. Next, bring your
+photos in, from another terminal in this folder:
 
-    banksia import ~/Pictures
+    %s import%s ~/Pictures
 
-`, secret)
+`, secret, program, data)
 	return nil
-}
-
-// announcement is what a running server tells programs of the same user on the
-// same machine, in the file server.json of the data folder.
-type announcement struct {
-	URL        string `json:"url"`
-	Credential string `json:"credential"`
-	PID        int    `json:"pid"`
-}
-
-const announcementFile = "server.json"
-
-// announce writes the file, which only the user may read.
-func (a *app) announce(baseURL string) (remove func(), err error) {
-	path := filepath.Join(a.settings.data, announcementFile)
-	text, err := json.Marshal(announcement{baseURL, a.auth.AllowLocal(a.owner.ID), os.Getpid()})
-	if err != nil {
-		return nil, err
-	}
-	os.Remove(path) // one of a crashed server may have other permissions
-	if err := os.WriteFile(path, text, 0o600); err != nil {
-		return nil, fmt.Errorf("announce the server: %w", err)
-	}
-	return func() { os.Remove(path) }, nil
 }

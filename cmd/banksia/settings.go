@@ -4,10 +4,12 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/banksia-photos/banksia/internal/config"
 	"github.com/banksia-photos/banksia/internal/media"
@@ -19,62 +21,111 @@ type settings struct {
 	listen         string
 	data           string
 	config         string
+	blobs          string
 	publicURL      string
 	trustForwarded bool
 	logFormat      string
 	logLevel       slog.Level
-	workers        int
+	grace          time.Duration
 	media          media.Config
 	task           task.Config
 }
 
-func defaultSettings() settings {
-	mediaConfig := media.DefaultConfig()
-	return settings{listen: "localhost:8000", data: "data", logFormat: "text", workers: mediaConfig.Workers, media: mediaConfig, task: task.DefaultConfig()}
+func defaultSettings() *settings {
+	return &settings{
+		listen: "127.0.0.1:8000", data: "data", logFormat: "text",
+		grace: 8 * time.Second, // container runtimes kill after 10 s
+		media: media.DefaultConfig(), task: task.DefaultConfig(),
+	}
 }
 
 // addFlags names every setting. Its variable is BANKSIA_ and the name in capitals.
 func (s *settings) addFlags(set *flag.FlagSet) {
-	set.StringVar(&s.listen, "listen", s.listen, "`address` to serve on; 0.0.0.0:8000 opens it to the network (BANKSIA_LISTEN)")
-	set.StringVar(&s.data, "data", s.data, "`folder` of the database and the files (BANKSIA_DATA)")
-	set.StringVar(&s.config, "config", "", "`file` of lines BANKSIA_NAME=value; default banksia.conf in the data folder, if there (BANKSIA_CONFIG)")
-	set.StringVar(&s.publicURL, "public-url", "", "`URL` under which clients reach the server, if not the one they call (BANKSIA_PUBLIC_URL)")
-	set.BoolVar(&s.trustForwarded, "trust-forwarded", false, "believe X-Forwarded-Proto and -Host; only behind a reverse proxy that sets them (BANKSIA_TRUST_FORWARDED)")
-	set.StringVar(&s.logFormat, "log-format", s.logFormat, "text or json (BANKSIA_LOG_FORMAT)")
-	set.TextVar(&s.logLevel, "log-level", &s.logLevel, "debug, info, warn or error (BANKSIA_LOG_LEVEL)")
-	set.IntVar(&s.workers, "workers", s.workers, "processes that decode photos and videos at once (BANKSIA_WORKERS)")
-	set.Int64Var(&s.media.MaxPixels, "max-pixels", s.media.MaxPixels, "largest width times height that is decoded (BANKSIA_MAX_PIXELS)")
-	set.Int64Var(&s.media.MemoryLimit, "worker-memory", s.media.MemoryLimit, "memory in bytes that one decoding process may use (BANKSIA_WORKER_MEMORY)")
-	set.DurationVar(&s.media.Timeout, "worker-timeout", s.media.Timeout, "time that decoding one file may take (BANKSIA_WORKER_TIMEOUT)")
+	s.addDataFlags(set)
+	s.addListenFlag(set)
+	config.Text(set, &s.publicURL, "public-url", "`URL` under which clients reach the server, such as https://photos.example.org; links to photos begin with it. When not given, they begin with the address that each request was sent to", config.Origin)
+	config.Switch(set, &s.trustForwarded, "trust-forwarded", "take that address from X-Forwarded-Proto and X-Forwarded-Host; only behind a reverse proxy that sets both")
+	config.Text(set, &s.blobs, "blobs", "`FOLDER` of originals and previews, if not blobs in the data folder", config.NotEmpty)
+	config.Integer(set, &s.media.Workers, "workers", "`NUMBER` of processes that decode photos and videos at once", 1, 1024, 1)
+	config.Integer(set, &s.media.MemoryLimit, "worker-memory", "memory in `MEGABYTES` (2^20 bytes) that one of them may use", 256, 1<<20, 1<<20)
+	config.Duration(set, &s.media.Timeout, "worker-timeout", "`TIME` that decoding one file may take", time.Second, time.Hour)
+	config.Integer(set, &s.media.MaxPixels, "max-pixels", "largest `NUMBER` of pixels that is decoded; larger images are kept, without previews", 1, 1<<40, 1)
+	config.Integer(set, &s.media.MaxFrames, "max-frames", "largest `NUMBER` of frames of an animation, or pages of a document, that is opened", 1, 1<<30, 1)
+	config.Duration(set, &s.grace, "grace", "`TIME` that uploads and tasks under way have to finish when the server is told to stop", 0, time.Hour)
+	config.Choice(set, &s.logFormat, "log-format", "`FORM` of the log on standard error: text or json", "text", "json")
+	config.Func(set, "log-level", strings.ToLower(s.logLevel.String()), "least `LEVEL` that is logged: debug, info, warn or error", func(text string) error {
+		for _, level := range []slog.Level{slog.LevelDebug, slog.LevelInfo, slog.LevelWarn, slog.LevelError} {
+			if strings.EqualFold(text, level.String()) {
+				s.logLevel = level
+				return nil
+			}
+		}
+		return errors.New("must be one of debug, info, warn, error")
+	})
 }
 
-// parse reads flags, environment and file.
-func (s *settings) parse(set *flag.FlagSet, args []string) error {
-	err := config.Parse(set, args, os.Getenv, func() (string, bool) {
-		if s.config != "" {
-			return s.config, false
-		}
-		return filepath.Join(s.data, "banksia.conf"), true
+func (s *settings) addDataFlags(set *flag.FlagSet) {
+	config.Text(set, &s.data, "data", "`FOLDER` that holds everything: database, originals, previews", config.NotEmpty)
+	config.Text(set, &s.config, "config", "`FILE` of lines such as BANKSIA_LISTEN=:8000. When not given, banksia.conf in the data folder is read if it is there", nil)
+}
+
+func (s *settings) addListenFlag(set *flag.FlagSet) {
+	config.Text(set, &s.listen, "listen", "`ADDRESS` to answer at. 127.0.0.1:8000 is for this computer alone; :8000 answers everybody on the network", config.Address)
+}
+
+// fileSettings are the names of all settings, which every command accepts in the
+// config file. banksia import reads two of its own.
+func fileSettings() (names []string) {
+	set := flag.NewFlagSet("", flag.ContinueOnError)
+	defaultSettings().addFlags(set)
+	set.VisitAll(func(f *flag.Flag) { names = append(names, f.Name) })
+	return append(names, "url", "api-key")
+}
+
+// load fills the settings from the command line, the environment and the file, and
+// returns the arguments that are no flags. When help was asked for it prints that
+// and fails with flag.ErrHelp.
+func (s *settings) load(set *flag.FlagSet, help string, args []string, std stdio, private ...string) (rest []string, err error) {
+	set.SetOutput(io.Discard) // errors are returned
+	set.Usage = func() {}
+	rest, err = config.Parse(set, args, config.Sources{
+		Getenv: os.Getenv,
+		File: func() (string, bool) {
+			if s.config != "" {
+				return s.config, false
+			}
+			return filepath.Join(s.data, "banksia.conf"), true
+		},
+		Private: private,
+		Others:  fileSettings(),
 	})
 	if errors.Is(err, flag.ErrHelp) {
-		return err
+		fmt.Fprint(std.out, help, "\nFlags:\n")
+		config.Help(std.out, set, private...)
+		return nil, err
 	}
 	if err != nil {
-		return fmt.Errorf("%w; %w", err, errUsage)
+		return nil, &usageError{set.Name(), err}
 	}
-	return s.validate()
+	s.task.Workers = 2 * s.media.Workers
+	return rest, nil
 }
 
-func (s *settings) validate() error {
-	s.logFormat = strings.ToLower(s.logFormat)
-	if s.logFormat != "text" && s.logFormat != "json" {
-		return fmt.Errorf("BANKSIA_LOG_FORMAT must be text or json, got %q; %w", s.logFormat, errUsage)
+// loadAll is load for commands without arguments of their own.
+func (s *settings) loadAll(set *flag.FlagSet, help string, args []string, std stdio) error {
+	rest, err := s.load(set, help, args, std)
+	if err == nil && len(rest) > 0 {
+		err = &usageError{set.Name(), fmt.Errorf("unexpected argument %q", rest[0])}
 	}
-	if s.workers < 1 || s.workers > 1024 {
-		return fmt.Errorf("BANKSIA_WORKERS must be 1 to 1024, got %d; %w", s.workers, errUsage)
+	return err
+}
+
+// blobFolder is where originals and previews are.
+func (s *settings) blobFolder() string {
+	if s.blobs != "" {
+		return s.blobs
 	}
-	s.media.Workers, s.task.Workers = s.workers, 2*s.workers
-	return nil
+	return filepath.Join(s.data, "blobs")
 }
 
 // logger writes to standard error.

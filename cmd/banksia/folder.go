@@ -1,0 +1,138 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+)
+
+// The data folder holds:
+//
+//	banksia.db      the database, with -wal and -shm beside it while it is open
+//	banksia.conf    settings, if there are any
+//	blobs/          originals and previews, and files on their way there
+//	lock            locked while a program runs on the folder
+//	server.json     where that program is, for others of the same user
+
+// databaseFile is the path of the database.
+func databaseFile(folder string) string { return filepath.Join(folder, "banksia.db") }
+
+// errInUse says that another program runs on the data folder.
+var errInUse = errors.New("another banksia runs on this data folder")
+
+// lockFolder makes the data folder if needed and takes its lock, which ends with
+// the process, however it ends. It fails with errInUse when somebody has it.
+func lockFolder(folder string) (*os.File, error) {
+	if err := os.MkdirAll(folder, 0o700); err != nil {
+		return nil, explainAccess("make the data folder", err)
+	}
+	file, err := os.OpenFile(filepath.Join(folder, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, explainAccess("use the data folder", err)
+	}
+	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		file.Close()
+		if errors.Is(err, syscall.EWOULDBLOCK) {
+			return nil, errInUse
+		}
+		return nil, fmt.Errorf("lock the data folder: %w", err)
+	}
+	return file, nil
+}
+
+// explainAccess adds who lacks the right.
+func explainAccess(doing string, err error) error {
+	if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) {
+		return fmt.Errorf("%s: %w; user %d must be able to write there, or choose another folder with --data", doing, err, os.Getuid())
+	}
+	return fmt.Errorf("%s: %w", doing, err)
+}
+
+// announcement is what a running program tells others of the same user on the
+// same machine, in the file server.json of the data folder.
+type announcement struct {
+	Command    string `json:"command"` // serve or import
+	Version    string `json:"version"`
+	PID        int    `json:"pid"`
+	URL        string `json:"url"`        // with a literal address: nobody else can answer to it
+	Credential string `json:"credential"` // of the owner, while the program runs
+}
+
+func announcementFile(folder string) string { return filepath.Join(folder, "server.json") }
+
+// announce writes the file, whole or not at all. Only the user may read it.
+func announce(folder string, a announcement) error {
+	text, err := json.MarshalIndent(a, "", "\t")
+	if err != nil {
+		return err
+	}
+	temporary := announcementFile(folder) + ".new"
+	if err := os.Remove(temporary); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("announce the server: %w", err)
+	}
+	if err := os.WriteFile(temporary, append(text, '\n'), 0o600); err != nil {
+		return fmt.Errorf("announce the server: %w", err)
+	}
+	if err := os.Rename(temporary, announcementFile(folder)); err != nil {
+		return fmt.Errorf("announce the server: %w", err)
+	}
+	return nil
+}
+
+// withdraw removes the announcement, also one that a killed program left. Only who
+// has the lock may call it.
+func withdraw(folder string) error {
+	if err := os.Remove(announcementFile(folder)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("remove the announcement of the server: %w", err)
+	}
+	return nil
+}
+
+// readAnnouncement reads where the running program is. It says nothing of whether
+// that still runs: the lock does.
+func readAnnouncement(folder string) (a announcement, err error) {
+	text, err := os.ReadFile(announcementFile(folder))
+	if err == nil {
+		err = json.Unmarshal(text, &a)
+	}
+	if err != nil {
+		return a, fmt.Errorf("find the running server: %w", err)
+	}
+	return a, nil
+}
+
+// startTime is how long others wait for a program that has the lock and has not
+// announced itself: it migrates the database, or is about to end.
+const startTime = 15 * time.Second
+
+// lockOrFind takes the lock of the data folder, or else finds who has it.
+func lockOrFind(ctx context.Context, folder string) (lock *os.File, running announcement, err error) {
+	ctx, cancel := context.WithTimeout(ctx, startTime)
+	defer cancel()
+	ticker := time.NewTicker(50 * time.Millisecond)
+	defer ticker.Stop()
+	for {
+		lock, err = lockFolder(folder)
+		if !errors.Is(err, errInUse) {
+			return lock, running, err
+		}
+		running, readErr := readAnnouncement(folder)
+		if readErr == nil {
+			return nil, running, nil
+		}
+		if !errors.Is(readErr, fs.ErrNotExist) {
+			return nil, running, readErr
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return nil, running, fmt.Errorf("%w, and it is starting or stopping; try again when it is done", err)
+		}
+	}
+}
