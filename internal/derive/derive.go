@@ -47,7 +47,7 @@ func New(s *store.Store, blobs blob.Store, pool *media.Pool, places *place.Geoco
 
 // withAsset reads the asset of a task. A purged one needs no work any more.
 func (d *Deriver) withAsset(handler func(context.Context, banksia.Asset) (task.Commit, error)) task.Handler {
-	return func(ctx context.Context, t banksia.Task) (task.Commit, error) {
+	return func(ctx context.Context, t store.Delivery) (task.Commit, error) {
 		if t.AssetID == nil {
 			return nil, task.Final("The task names no asset.", errors.New("no asset"))
 		}

@@ -11,20 +11,31 @@ import (
 )
 
 // EnqueueTask makes a task of an asset pending: a new row, or the row of the same
-// asset and type started anew under a new delivery id.
-func (tx *Tx) EnqueueTask(t *banksia.Task) error {
+// asset and type started anew under a new delivery id. It fills in what the store
+// decides of t. payload is for work that finds no asset any more; "" is none.
+func (tx *Tx) EnqueueTask(t *banksia.Task, payload string) error {
 	now := tx.Now()
-	t.ID, t.CreatedAt, t.Status = banksia.NewID[banksia.TaskID](now), now, banksia.TaskPending
-	t.DeliveryID = newDeliveryID(now)
-	_, err := tx.Exec(`INSERT INTO tasks (id, delivery_id, user_id, library_id, asset_id, task_type, status, created_at, due_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $8)
-		ON CONFLICT (asset_id, task_type) DO UPDATE SET delivery_id = excluded.delivery_id, status = excluded.status, retry_count = 0,
-			started_at = NULL, completed_at = NULL, due_at = excluded.due_at`,
-		t.ID, t.DeliveryID, t.UserID, t.LibraryID, t.AssetID, t.Type, t.Status, now.UnixMicro())
+	t.Status, t.DeliveryID = banksia.TaskPending, newDeliveryID(now)
+	t.RetryCount, t.StartedAt, t.CompletedAt = 0, nil, nil
+	var created int64
+	err := tx.QueryRow(`INSERT INTO tasks (id, delivery_id, user_id, library_id, asset_id, task_type, status, payload, created_at, due_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9)
+		ON CONFLICT (asset_id, task_type) DO UPDATE SET delivery_id = excluded.delivery_id, status = excluded.status, payload = excluded.payload,
+			retry_count = 0, started_at = NULL, completed_at = NULL, due_at = excluded.due_at
+		RETURNING id, created_at`,
+		banksia.NewID[banksia.TaskID](now), t.DeliveryID, t.UserID, t.LibraryID, t.AssetID, t.Type, t.Status, textOrNil(payload), now.UnixMicro()).Scan(&t.ID, &created)
 	if err != nil {
-		return fmt.Errorf("enqueue %s: %w", t.Type, err)
+		return fmt.Errorf("enqueue %s: %w", t.Type, tx.store.explain(err))
 	}
+	t.CreatedAt = timeOf(created)
 	return nil
+}
+
+func textOrNil(text string) any {
+	if text == "" {
+		return nil
+	}
+	return text
 }
 
 // newDeliveryID has the form of a UUID, as clients expect of the queue's own id.
@@ -36,12 +47,12 @@ func newDeliveryID(now time.Time) string {
 
 const taskColumns = `id, delivery_id, user_id, library_id, asset_id, task_type, status, retry_count, error_message, result, created_at, started_at, completed_at`
 
-func scanTask(rows *sql.Rows) (t banksia.Task, err error) {
+func scanTask(rows *sql.Rows, more ...any) (t banksia.Task, err error) {
 	var library sql.Null[banksia.LibraryID]
 	var asset sql.Null[banksia.AssetID]
 	var created int64
 	var started, completed *int64
-	err = rows.Scan(&t.ID, &t.DeliveryID, &t.UserID, &library, &asset, &t.Type, &t.Status, &t.RetryCount, &t.ErrorMessage, &t.Result, &created, &started, &completed)
+	err = rows.Scan(append([]any{&t.ID, &t.DeliveryID, &t.UserID, &library, &asset, &t.Type, &t.Status, &t.RetryCount, &t.ErrorMessage, &t.Result, &created, &started, &completed}, more...)...)
 	t.CreatedAt = timeOf(created)
 	if library.Valid {
 		t.LibraryID = &library.V
@@ -69,16 +80,33 @@ func (tx *Tx) tasks(text string, args ...any) (tasks []banksia.Task, err error) 
 	return tasks, err
 }
 
-// ClaimTasks takes up to limit tasks whose time has come, oldest first, until
-// their lease ends. A task whose lease ran out is claimed again like any other.
-func (s *Store) ClaimTasks(ctx context.Context, limit int, lease time.Duration) (claimed []banksia.Task, err error) {
-	err = s.Write(ctx, func(tx *Tx) error {
-		now := tx.Now().UnixMicro()
-		claimed, err = tx.tasks(`UPDATE tasks SET status = 'started', started_at = $1, due_at = $2
-			WHERE id IN (SELECT id FROM tasks WHERE due_at IS NOT NULL AND due_at <= $1 ORDER BY due_at LIMIT $3) RETURNING `+taskColumns,
-			now, now+lease.Microseconds(), limit)
+// Delivery is a task that was claimed, for one run.
+type Delivery struct {
+	banksia.Task
+	Payload string
+}
+
+// ClaimTasks takes up to limit tasks whose time has come, in the order in which
+// it came, until their lease ends. A task whose lease ran out is claimed again
+// like any other.
+func (tx *Tx) ClaimTasks(limit int, lease time.Duration) (claimed []Delivery, err error) {
+	now := tx.Now()
+	err = tx.each(`SELECT `+taskColumns+`, payload FROM tasks WHERE due_at IS NOT NULL AND due_at <= $1 ORDER BY due_at LIMIT $2`, []any{now.UnixMicro(), limit}, func(rows *sql.Rows) error {
+		var payload *string
+		t, err := scanTask(rows, &payload)
+		d := Delivery{Task: t}
+		d.Status, d.StartedAt = banksia.TaskStarted, &now
+		if payload != nil {
+			d.Payload = *payload
+		}
+		claimed = append(claimed, d)
 		return err
 	})
+	for _, d := range claimed {
+		if err == nil {
+			_, err = tx.Exec(`UPDATE tasks SET status = 'started', started_at = $1, due_at = $2 WHERE id = $3`, now.UnixMicro(), now.Add(lease).UnixMicro(), d.ID)
+		}
+	}
 	if err != nil {
 		return nil, fmt.Errorf("claim tasks: %w", err)
 	}
@@ -87,25 +115,25 @@ func (s *Store) ClaimTasks(ctx context.Context, limit int, lease time.Duration) 
 
 // NextTaskDue tells when the next task may be claimed; ok is false when nothing
 // waits.
-func (s *Store) NextTaskDue(ctx context.Context) (due time.Time, ok bool, err error) {
-	err = s.Read(ctx, func(tx *Tx) error {
-		var at *int64
-		err := tx.QueryRow(`SELECT MIN(due_at) FROM tasks WHERE due_at IS NOT NULL`).Scan(&at)
-		if at != nil {
-			due, ok = timeOf(*at), true
-		}
-		return err
-	})
-	return due, ok, err
+func (tx *Tx) NextTaskDue() (due time.Time, ok bool, err error) {
+	var at *int64
+	if err := tx.QueryRow(`SELECT MIN(due_at) FROM tasks WHERE due_at IS NOT NULL`).Scan(&at); err != nil {
+		return due, false, fmt.Errorf("next task: %w", err)
+	}
+	if at == nil {
+		return due, false, nil
+	}
+	return timeOf(*at), true, nil
 }
 
-// RenewTasks moves the end of the lease of tasks that still run.
-func (s *Store) RenewTasks(ctx context.Context, tasks []banksia.Task, lease time.Duration) error {
+// RenewTasks moves the end of the lease of deliveries that still run.
+func (s *Store) RenewTasks(ctx context.Context, deliveries []Delivery, lease time.Duration) error {
 	return s.Write(ctx, func(tx *Tx) error {
-		for _, t := range tasks {
-			_, err := tx.Exec(`UPDATE tasks SET due_at = $1 WHERE id = $2 AND delivery_id = $3 AND due_at IS NOT NULL`, tx.Now().Add(lease).UnixMicro(), t.ID, t.DeliveryID)
+		due := tx.Now().Add(lease).UnixMicro()
+		for _, d := range deliveries {
+			_, err := tx.Exec(`UPDATE tasks SET due_at = $1 WHERE id = $2 AND delivery_id = $3 AND due_at IS NOT NULL`, due, d.ID, d.DeliveryID)
 			if err != nil {
-				return fmt.Errorf("renew task %s: %w", t.ID, err)
+				return fmt.Errorf("renew task %s: %w", d.ID, err)
 			}
 		}
 		return nil
@@ -126,7 +154,8 @@ func (s *Store) RescueTasks(ctx context.Context) (n int64, err error) {
 }
 
 // FinishTask ends a task well, within the transaction that stores its result. A
-// task that was enqueued anew meanwhile stays pending.
+// task that was enqueued anew meanwhile stays pending, and one whose asset was
+// purged is no error.
 func (tx *Tx) FinishTask(t banksia.Task, result string) error {
 	return tx.endTask(t, `status = 'success', result = $1, completed_at = $2, due_at = NULL`, result)
 }
