@@ -83,10 +83,9 @@ type Store interface {
 	Stat(ctx context.Context, key Key) (Info, error)
 	// Delete removes a blob; a missing one is no error.
 	Delete(ctx context.Context, key Key) error
-	// List calls f for the blobs whose key begins with the prefix, in no
-	// particular order, until f fails. Blobs stored before since may be left out;
-	// a zero since leaves none out.
-	List(ctx context.Context, prefix Key, since time.Time, f func(Info) error) error
+	// List calls f for every blob whose key begins with the prefix, in no
+	// particular order, until f fails.
+	List(ctx context.Context, prefix Key, f func(Info) error) error
 	// TempDir is a local folder for files on their way into the store.
 	TempDir() string
 }

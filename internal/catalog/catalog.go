@@ -5,7 +5,6 @@ package catalog
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"strings"
 	"sync"
@@ -29,9 +28,14 @@ type Catalog struct {
 	content contentLocks
 }
 
-// New returns a catalog over its parts.
+// New returns a catalog over its parts and names its task to the runner. Setup
+// needs the store alone.
 func New(s *store.Store, blobs blob.Store, pool *media.Pool, runner *task.Runner, logger *slog.Logger) *Catalog {
-	return &Catalog{store: s, blobs: blobs, media: pool, runner: runner, logger: logger, content: contentLocks{held: map[string]*contentLock{}}}
+	c := &Catalog{store: s, blobs: blobs, media: pool, runner: runner, logger: logger, content: contentLocks{held: map[string]*contentLock{}}}
+	if runner != nil {
+		runner.Handle(banksia.TaskStorageCleanup, c.cleanUp)
+	}
+	return c
 }
 
 // contentLocks keeps an upload and a purge of the same bytes apart: between the
@@ -103,81 +107,6 @@ func (c *Catalog) change(ctx context.Context, scope banksia.Scope, library banks
 		}
 		return f(tx)
 	})
-}
-
-// PurgeAssets deletes assets for good: rows first, then the files that no other
-// row needs. Files that a crash leaves behind are swept at the next start.
-func (c *Catalog) PurgeAssets(ctx context.Context, scope banksia.Scope, library banksia.LibraryID, ids []banksia.AssetID) error {
-	for _, id := range ids {
-		asset, err := c.store.GetAsset(ctx, scope, id)
-		if banksia.ErrorCode(err) == banksia.CodeNotFound {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		if err := c.purge(ctx, scope, library, asset); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (c *Catalog) purge(ctx context.Context, scope banksia.Scope, library banksia.LibraryID, asset banksia.Asset) error {
-	defer c.content.lock(asset.File.SHA256)()
-	var freed []store.Freed
-	err := c.change(ctx, scope, library, func(tx *store.Tx) (err error) {
-		freed, err = tx.PurgeAssets(library, []banksia.AssetID{asset.ID})
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	for _, f := range freed {
-		for _, variant := range variants {
-			if err := c.blobs.Delete(ctx, blob.Derived(f.VersionID, variant)); err != nil {
-				return storageError(err)
-			}
-		}
-		if f.LastReference {
-			if err := c.blobs.Delete(ctx, blob.Original(f.SHA256)); err != nil {
-				return storageError(err)
-			}
-		}
-	}
-	return nil
-}
-
-// variants are the derived files that a version may have.
-var variants = []banksia.VariantName{banksia.VariantFullsize, banksia.VariantPreview, banksia.VariantSmall, banksia.VariantThumbnail}
-
-// SweepOriginals removes originals that no row refers to and that were stored
-// before a time: uploads that a crash cut off between their file and their row.
-func (c *Catalog) SweepOriginals(ctx context.Context, before time.Time) (removed int, err error) {
-	err = c.blobs.List(ctx, "originals/", time.Time{}, func(info blob.Info) error {
-		if info.ModTime.After(before) {
-			return nil
-		}
-		sum, ok := blob.OriginalDigest(info.Key)
-		if !ok {
-			return nil // not made by this program, so not its to delete
-		}
-		defer c.content.lock(sum)()
-		referenced := true
-		err := c.store.Read(ctx, func(tx *store.Tx) (err error) {
-			referenced, err = tx.IsReferenced(sum)
-			return err
-		})
-		if err != nil || referenced {
-			return err
-		}
-		removed++
-		return c.blobs.Delete(ctx, info.Key)
-	})
-	if err != nil {
-		return removed, fmt.Errorf("sweep originals: %w", err)
-	}
-	return removed, nil
 }
 
 // Setup makes the owner and a default library on an empty database; made is false

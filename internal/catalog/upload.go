@@ -39,7 +39,7 @@ func (c *Catalog) Receive(ctx context.Context, content io.Reader) (*blob.Incomin
 // CheckUpload tells before any byte is received whether the file could be taken:
 // the name (behaviour 6.3), the library (6.7) and the caps (6.6).
 func (c *Catalog) CheckUpload(ctx context.Context, scope banksia.Scope, r UploadRequest) error {
-	if _, err := checkName(r.FileName); err != nil {
+	if _, _, err := checkName(r.FileName); err != nil {
 		return err
 	}
 	return c.store.Read(ctx, func(tx *store.Tx) error {
@@ -51,15 +51,17 @@ func (c *Catalog) CheckUpload(ctx context.Context, scope banksia.Scope, r Upload
 	})
 }
 
-func checkName(name string) (media.Format, error) {
-	if utf8.RuneCountInString(name) > maxFileName {
-		return media.Format{}, banksia.Invalid("body", "asset_data", "the file name has more than %d characters", maxFileName)
+// checkName returns the name to store and the format that it promises.
+func checkName(given string) (name string, format media.Format, err error) {
+	if utf8.RuneCountInString(given) > maxFileName {
+		return "", format, banksia.Invalid("body", "asset_data", "the file name has more than %d characters", maxFileName)
 	}
+	name = cleanFileName(given)
 	format, ok := media.FormatByName(name)
 	if !ok {
-		return format, banksia.Invalid("body", "asset_data", "the extension of the file name is not that of a photo or a video this server takes")
+		return "", format, banksia.Invalid("body", "asset_data", "the extension of the file name is not that of a photo or a video this server takes")
 	}
-	return format, nil
+	return name, format, nil
 }
 
 // checkCaps compares the storage used with the limits of the library and of its
@@ -83,10 +85,11 @@ func checkCaps(tx *store.Tx, library *banksia.Library, more int64) error {
 // 6.4, 21.17). The received file is used up either way.
 func (c *Catalog) Commit(ctx context.Context, scope banksia.Scope, in *blob.Incoming, r UploadRequest) (id banksia.AssetID, created bool, err error) {
 	defer in.Discard()
-	format, err := checkName(r.FileName)
+	name, format, err := checkName(r.FileName)
 	if err != nil {
 		return id, false, err
 	}
+	r.FileName = name
 	if in.Size == 0 {
 		return id, false, banksia.Invalid("body", "asset_data", "the file is empty")
 	}
@@ -104,7 +107,11 @@ func (c *Catalog) Commit(ctx context.Context, scope banksia.Scope, in *blob.Inco
 	}
 	asset, metadata := c.describe(ctx, in, format, r)
 	defer c.content.lock(in.SHA256)()
+	if err := blob.MarkPending(c.blobs, in.SHA256); err != nil {
+		return id, false, storageError(err)
+	}
 	if err := c.blobs.Adopt(ctx, blob.Original(in.SHA256), in.Path); err != nil {
+		c.dropUnreferenced(ctx, in.SHA256) // it may have failed after the file was there
 		return id, false, storageError(err)
 	}
 	err = c.store.Write(ctx, func(tx *store.Tx) error {
@@ -129,8 +136,10 @@ func (c *Catalog) Commit(ctx context.Context, scope banksia.Scope, in *blob.Inco
 	})
 	switch {
 	case err == nil:
+		c.settled(in.SHA256)
 		return asset.ID, true, nil
 	case errors.Is(err, store.ErrDuplicate): // another upload of the same bytes was faster
+		c.settled(in.SHA256)
 		existing, findErr := c.duplicate(ctx, scope, in, r)
 		if findErr == nil && existing != nil {
 			return *existing, false, nil
@@ -198,7 +207,7 @@ func (c *Catalog) describe(ctx context.Context, in *blob.Incoming, format media.
 	metadata := info.Metadata
 	asset := &banksia.Asset{
 		ID: banksia.NewID[banksia.AssetID](now), MediaType: format.MediaType, CreatedAt: now, UpdatedAt: now,
-		LocalDateTime: store.CaptureTime(&metadata, r.FileCreatedAt), OriginalFileName: cleanFileName(r.FileName), Duration: info.Duration,
+		LocalDateTime: store.CaptureTime(&metadata, r.FileCreatedAt), OriginalFileName: r.FileName, Duration: info.Duration,
 		File: banksia.FileData{DeviceAssetID: r.DeviceAssetID, DeviceID: r.DeviceID, CreatedAt: r.FileCreatedAt, ModifiedAt: r.FileModifiedAt,
 			SizeBytes: in.Size, SHA256: in.SHA256, SHA1: in.SHA1},
 		Version: banksia.Version{ID: banksia.NewID[banksia.VersionID](now), Kind: banksia.KindOriginal, MIMEType: format.MIMEType, Width: info.Width, Height: info.Height,
@@ -219,19 +228,18 @@ func tasksAfterUpload(a *banksia.Asset, m *banksia.Metadata) []banksia.TaskType 
 	return types
 }
 
-// dropUnreferenced removes the file of an upload whose row could not be written.
-// The caller holds the content lock.
+// dropUnreferenced removes the file of an upload whose row could not be written,
+// also when that is because the client left. The caller holds the content lock.
 func (c *Catalog) dropUnreferenced(ctx context.Context, sum banksia.Digest) {
-	ctx = context.WithoutCancel(ctx)
-	referenced := true
-	err := c.store.Read(ctx, func(tx *store.Tx) (err error) {
-		referenced, err = tx.IsReferenced(sum)
-		return err
-	})
-	if err == nil && !referenced {
-		err = c.blobs.Delete(ctx, blob.Original(sum))
+	if _, err := c.removeUnreferenced(context.WithoutCancel(ctx), sum); err != nil {
+		c.logger.Warn("remove the file of a failed upload", "error", err) // the sweep at the next start tries again
+		return
 	}
-	if err != nil { // the sweep at the next start tries again
-		c.logger.Warn("remove the file of a failed upload", "error", err)
+	c.settled(sum)
+}
+
+func (c *Catalog) settled(sum banksia.Digest) {
+	if err := blob.Settled(c.blobs, sum); err != nil { // the sweep will find that all is well
+		c.logger.Warn("settle an upload", "error", err)
 	}
 }

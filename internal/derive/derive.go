@@ -9,8 +9,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"time"
 
-	"golang.org/x/sync/singleflight"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/banksia-photos/banksia"
 	"github.com/banksia-photos/banksia/internal/blob"
@@ -27,13 +29,13 @@ type Deriver struct {
 	media  *media.Pool
 	places *place.Geocoder
 	runner *task.Runner
-	draws  singleflight.Group
+	draws  flights
 }
 
 // New makes a deriver and names its handlers to the runner.
 func New(s *store.Store, blobs blob.Store, pool *media.Pool, places *place.Geocoder, runner *task.Runner) *Deriver {
 	d := &Deriver{store: s, blobs: blobs, media: pool, places: places, runner: runner}
-	for taskType, handler := range map[banksia.TaskType]func(context.Context, banksia.Asset) (task.Commit, error){
+	for taskType, handler := range map[banksia.TaskType]handler{
 		banksia.TaskDisplayProxy:    d.displayProxy,
 		banksia.TaskThumbHash:       d.thumbHash,
 		banksia.TaskReverseGeocode:  d.reverseGeocode,
@@ -45,8 +47,11 @@ func New(s *store.Store, blobs blob.Store, pool *media.Pool, places *place.Geoco
 	return d
 }
 
+// handler does the work of a task for its asset.
+type handler func(context.Context, banksia.Asset) (task.Commit, error)
+
 // withAsset reads the asset of a task. A purged one needs no work any more.
-func (d *Deriver) withAsset(handler func(context.Context, banksia.Asset) (task.Commit, error)) task.Handler {
+func (d *Deriver) withAsset(work handler) task.Handler {
 	return func(ctx context.Context, t store.Delivery) (task.Commit, error) {
 		if t.AssetID == nil {
 			return nil, task.Final("The task names no asset.", errors.New("no asset"))
@@ -55,22 +60,82 @@ func (d *Deriver) withAsset(handler func(context.Context, banksia.Asset) (task.C
 		if err != nil || !found {
 			return nil, err
 		}
-		return handler(ctx, asset)
+		commit, err := work(ctx, asset)
+		if err == nil {
+			return forgiving(commit), nil
+		}
+		if err = explain(err, t.RetryCount); task.IsFinal(err) && isAbout(err, fileErrors) {
+			commit = forgiving(undrawable(asset.Version.ID))
+		}
+		return commit, err
 	}
 }
 
-// explain decides whether another attempt at drawing can help. A worker that was
-// killed may have been the victim of its neighbours, so that is tried again.
-func explain(err error) error {
-	for _, final := range []error{media.ErrUnsupported, media.ErrCorrupt, media.ErrTooLarge} {
-		if errors.Is(err, final) {
-			return task.Final(err.Error(), err)
-		}
+// forgiving lets a result go that belongs to an asset purged meanwhile.
+func forgiving(commit task.Commit) task.Commit {
+	if commit == nil {
+		return nil
 	}
-	if errors.Is(err, blob.ErrNotExist) {
+	return func(tx *store.Tx) (string, error) {
+		summary, err := commit(tx)
+		if banksia.ErrorCode(err) == banksia.CodeNotFound {
+			return "the asset is gone", nil
+		}
+		return summary, err
+	}
+}
+
+// undrawable remembers that nothing can be drawn from a version: its URLs are no
+// longer promised, and no request makes a decoder try again.
+func undrawable(id banksia.VersionID) task.Commit {
+	return func(tx *store.Tx) (string, error) {
+		return "", tx.SetVersionFacts(id, func(v *banksia.Version) { v.VariantMIMEType = "" })
+	}
+}
+
+var (
+	// contentErrors are final: the same bytes will never be drawn.
+	contentErrors = []error{media.ErrUnsupported, media.ErrCorrupt, media.ErrTooLarge}
+	// decoderErrors may be the fault of the machine once, but hardly twice.
+	decoderErrors = []error{media.ErrTimeout, media.ErrWorkerCrashed}
+	fileErrors    = slices.Concat(contentErrors, decoderErrors)
+)
+
+func isAbout(err error, kinds []error) bool {
+	return slices.ContainsFunc(kinds, func(kind error) bool { return errors.Is(err, kind) })
+}
+
+// explain says what went wrong to the people who see the task, and decides
+// whether another attempt can help.
+func explain(err error, retries int) error {
+	if task.IsFinal(err) {
+		return err
+	}
+	switch {
+	case isAbout(err, contentErrors), isAbout(err, decoderErrors) && retries > 0:
+		return task.Final(sentence(err), err)
+	case isAbout(err, decoderErrors), errors.Is(err, media.ErrBusy):
+		return task.Retry(sentence(err), err)
+	case errors.Is(err, blob.ErrNotExist):
 		return task.Final("The original file is missing from the storage.", err)
+	case errors.Is(err, blob.ErrFull):
+		return task.Retry("The storage is full.", err)
+	case errors.Is(err, blob.ErrUnavailable):
+		return task.Retry("The storage failed for now.", err)
 	}
 	return err
+}
+
+// sentence is the innermost error that knows one of the media package's kinds: its
+// text is for people, what was wrapped around it is not.
+func sentence(err error) string {
+	for {
+		inner := errors.Unwrap(err)
+		if inner == nil || slices.Contains(fileErrors, inner) || inner == media.ErrBusy {
+			return err.Error()
+		}
+		err = inner
+	}
 }
 
 // drawn are the variants that are made together, each from the one before.
@@ -100,11 +165,12 @@ func (d *Deriver) Variant(ctx context.Context, v *banksia.Version, variant banks
 	if !errors.Is(err, blob.ErrNotExist) || key == blob.Original(v.SHA256) {
 		return reader, info, err
 	}
-	err = d.ensure(media.WithPriority(ctx), v, variant)
-	for _, undrawable := range []error{media.ErrUnsupported, media.ErrCorrupt, media.ErrTooLarge} {
-		if errors.Is(err, undrawable) {
-			return nil, blob.Info{}, &banksia.Error{Code: banksia.CodeNotFound, Message: "This variant cannot be drawn.", Err: err}
-		}
+	err = d.ensure(ctx, v, variant, true)
+	if isAbout(err, fileErrors) {
+		return nil, blob.Info{}, &banksia.Error{Code: banksia.CodeNotFound, Message: "This variant cannot be drawn.", Err: err}
+	}
+	if errors.Is(err, media.ErrBusy) {
+		return nil, blob.Info{}, &banksia.Error{Code: banksia.CodeUnavailable, Message: "The server is busy.", Retry: time.Second, Err: err}
 	}
 	if err != nil {
 		return nil, blob.Info{}, err
@@ -113,25 +179,19 @@ func (d *Deriver) Variant(ctx context.Context, v *banksia.Version, variant banks
 }
 
 // ensure makes the variants of a version that are missing among those drawn
-// together with the given one. Callers that want the same wait for one drawing.
-func (d *Deriver) ensure(ctx context.Context, v *banksia.Version, variant banksia.VariantName) error {
+// together with the given one. Callers that want the same wait for one drawing,
+// unless it is background work and they are urgent.
+func (d *Deriver) ensure(ctx context.Context, v *banksia.Version, variant banksia.VariantName, urgent bool) error {
 	wanted := drawn
-	if variant == banksia.VariantFullsize {
-		wanted = []banksia.VariantName{banksia.VariantFullsize}
-		if !v.Displayable { // one decoding serves all
-			wanted = append(wanted, drawn...)
+	if variant == banksia.VariantFullsize { // one decoding serves all
+		wanted = append([]banksia.VariantName{banksia.VariantFullsize}, drawn...)
+	}
+	return d.draws.do(ctx, v.ID, wanted, urgent, func(ctx context.Context) error {
+		if urgent {
+			ctx = media.WithPriority(ctx)
 		}
-	}
-	// The drawing goes on for the others when the first caller leaves.
-	done := d.draws.DoChan(v.ID.String()+string(wanted[0]), func() (any, error) {
-		return nil, d.draw(context.WithoutCancel(ctx), v, wanted)
+		return d.draw(ctx, v, wanted)
 	})
-	select {
-	case result := <-done:
-		return result.Err
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }
 
 func (d *Deriver) draw(ctx context.Context, v *banksia.Version, wanted []banksia.VariantName) error {
@@ -154,35 +214,46 @@ func (d *Deriver) draw(ctx context.Context, v *banksia.Version, wanted []banksia
 	}
 	format, ok := media.FormatByType(v.MIMEType)
 	if !ok {
-		return fmt.Errorf("draw %s: %w", v.MIMEType, media.ErrUnsupported)
+		return task.Final("This kind of file cannot be drawn.", fmt.Errorf("draw %s: %w", v.MIMEType, media.ErrUnsupported))
 	}
 	path, release, err := d.blobs.Fetch(ctx, blob.Original(v.SHA256))
 	if err != nil {
 		return err
 	}
 	defer release()
-	if _, err := d.media.Draw(ctx, path, format, orders); err != nil {
-		return err
+	made, err := d.media.Draw(ctx, path, format, orders)
+	if err != nil {
+		return fmt.Errorf("draw: %w", err)
 	}
-	for _, order := range orders {
-		if err := d.blobs.Adopt(ctx, blob.Derived(v.ID, order.Variant), order.Path); err != nil {
-			return err
-		}
-	}
-	return nil
+	return d.keep(ctx, v, orders, made[0].MIMEType)
 }
 
-// undrawable remembers that nothing can be drawn from a version, so that its URLs
-// are no longer promised.
-func (d *Deriver) undrawable(ctx context.Context, v *banksia.Version, err error) error {
-	if err = explain(err); !errors.Is(err, media.ErrUnsupported) && !errors.Is(err, media.ErrCorrupt) && !errors.Is(err, media.ErrTooLarge) {
+// keep moves drawn files into the store, side by side because each move waits for
+// the disk.
+func (d *Deriver) keep(ctx context.Context, v *banksia.Version, orders []media.Order, mimeType string) error {
+	var moves errgroup.Group
+	for _, order := range orders {
+		moves.Go(func() error { return d.blobs.Adopt(ctx, blob.Derived(v.ID, order.Variant), order.Path) })
+	}
+	if err := moves.Wait(); err != nil {
 		return err
 	}
-	writeErr := d.store.Write(ctx, func(tx *store.Tx) error {
-		return tx.SetVersionFacts(v.ID, func(v *banksia.Version) { v.VariantMIMEType = "" })
-	})
-	if writeErr != nil {
-		return writeErr
+	stored, _, err := d.store.GetVersion(ctx, v.ID)
+	switch {
+	case banksia.ErrorCode(err) == banksia.CodeNotFound:
+		// Purged meanwhile, and its files may have been removed before these came.
+		for _, order := range orders {
+			if err := d.blobs.Delete(ctx, blob.Derived(v.ID, order.Variant)); err != nil {
+				return err
+			}
+		}
+		return nil
+	case err != nil:
+		return err
+	case stored.VariantMIMEType == mimeType:
+		return nil
 	}
-	return err
+	return d.store.Write(ctx, func(tx *store.Tx) error { // the description was a guess
+		return tx.SetVersionFacts(v.ID, func(v *banksia.Version) { v.VariantMIMEType = mimeType })
+	})
 }

@@ -208,9 +208,8 @@ func (s *Store) Delete(ctx context.Context, key blob.Key) error {
 	return nil
 }
 
-// List implements blob.Store. Files in folders that have not changed since are
-// not even looked at.
-func (s *Store) List(ctx context.Context, prefix blob.Key, since time.Time, f func(blob.Info) error) error {
+// List implements blob.Store.
+func (s *Store) List(ctx context.Context, prefix blob.Key, f func(blob.Info) error) error {
 	folder := "."
 	if at := strings.LastIndexByte(string(prefix), '/'); at >= 0 {
 		folder = string(prefix[:at])
@@ -220,29 +219,24 @@ func (s *Store) List(ctx context.Context, prefix blob.Key, since time.Time, f fu
 			return err
 		}
 	}
-	if err := s.list(ctx, folder, string(prefix), since, f); err != nil {
+	if err := s.list(ctx, folder, string(prefix), f); err != nil {
 		return fmt.Errorf("list %s: %w", prefix, err)
 	}
 	return nil
 }
 
-func (s *Store) list(ctx context.Context, folder, prefix string, since time.Time, f func(blob.Info) error) error {
+func (s *Store) list(ctx context.Context, folder, prefix string, f func(blob.Info) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	name := filepath.Join(s.root, filepath.FromSlash(folder))
-	info, err := os.Stat(name)
-	var entries []fs.DirEntry
-	if err == nil {
-		entries, err = os.ReadDir(name)
-	}
+	entries, err := os.ReadDir(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
 		return blob.Explain(err)
 	}
-	unchanged := info.ModTime().Before(since)
 	for _, entry := range entries {
 		key := path.Join(folder, entry.Name())
 		switch {
@@ -250,10 +244,10 @@ func (s *Store) list(ctx context.Context, folder, prefix string, since time.Time
 			if key == "tmp" || !strings.HasPrefix(key+"/", prefix) && !strings.HasPrefix(prefix, key+"/") {
 				continue
 			}
-			if err := s.list(ctx, key, prefix, since, f); err != nil {
+			if err := s.list(ctx, key, prefix, f); err != nil {
 				return err
 			}
-		case entry.Type().IsRegular() && !unchanged && strings.HasPrefix(key, prefix):
+		case entry.Type().IsRegular() && strings.HasPrefix(key, prefix):
 			stat, err := entry.Info()
 			if errors.Is(err, fs.ErrNotExist) {
 				continue // deleted meanwhile
@@ -270,7 +264,7 @@ func (s *Store) list(ctx context.Context, folder, prefix string, since time.Time
 }
 
 // SweepTemp removes temporary files and folders last touched before a time:
-// uploads and drawings that a crash cut off.
+// uploads and drawings that a crash cut off. Marks of pending originals stay.
 func (s *Store) SweepTemp(before time.Time) (removed int, err error) {
 	entries, err := os.ReadDir(s.TempDir())
 	if err != nil {
@@ -278,7 +272,7 @@ func (s *Store) SweepTemp(before time.Time) (removed int, err error) {
 	}
 	for _, entry := range entries {
 		stat, err := entry.Info()
-		if err != nil || stat.ModTime().After(before) {
+		if err != nil || stat.ModTime().After(before) || strings.HasPrefix(entry.Name(), blob.PendingPrefix) {
 			continue
 		}
 		if err := os.RemoveAll(filepath.Join(s.TempDir(), entry.Name())); err != nil {

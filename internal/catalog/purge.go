@@ -1,0 +1,127 @@
+package catalog
+
+import (
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/banksia-photos/banksia"
+	"github.com/banksia-photos/banksia/internal/blob"
+	"github.com/banksia-photos/banksia/internal/store"
+	"github.com/banksia-photos/banksia/internal/task"
+)
+
+// PurgeAssets deletes assets for good; unknown ones are left alone. Their files go
+// in a task of the same transaction, so that a crash leaves none behind.
+func (c *Catalog) PurgeAssets(ctx context.Context, scope banksia.Scope, library banksia.LibraryID, ids []banksia.AssetID) error {
+	return c.change(ctx, scope, library, func(tx *store.Tx) error {
+		freed, err := tx.PurgeAssets(library, ids)
+		if err != nil {
+			return err
+		}
+		files := map[banksia.AssetID][]freedFiles{}
+		for _, f := range freed {
+			files[f.AssetID] = append(files[f.AssetID], freedFiles{f.VersionID, hex.EncodeToString(f.SHA256)})
+		}
+		for asset, versions := range files {
+			payload, err := json.Marshal(versions)
+			if err != nil {
+				return fmt.Errorf("purge asset %s: %w", asset, err)
+			}
+			err = c.runner.EnqueueWith(tx, &banksia.Task{UserID: scope.UserID, LibraryID: &library, AssetID: &asset, Type: banksia.TaskStorageCleanup}, string(payload))
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// freedFiles is what a purged version left in the blob storage.
+type freedFiles struct {
+	Version banksia.VersionID `json:"version"`
+	SHA256  string            `json:"sha256"` // hexadecimal
+}
+
+// cleanUp (asset_storage_cleanup) removes the files of a purged asset: its
+// variants, and its originals unless another asset has the same bytes.
+func (c *Catalog) cleanUp(ctx context.Context, d store.Delivery) (task.Commit, error) {
+	var versions []freedFiles
+	if err := json.Unmarshal([]byte(d.Payload), &versions); err != nil {
+		return nil, task.Final("The task does not say what to remove.", err)
+	}
+	for _, v := range versions {
+		for _, variant := range derivedVariants {
+			if err := c.blobs.Delete(ctx, blob.Derived(v.Version, variant)); err != nil {
+				return nil, storageError(err)
+			}
+		}
+		if err := c.cleanUpOriginal(ctx, v.SHA256); err != nil {
+			return nil, storageError(err)
+		}
+	}
+	return nil, nil
+}
+
+func (c *Catalog) cleanUpOriginal(ctx context.Context, text string) error {
+	sum, err := hex.DecodeString(text)
+	if err != nil {
+		return task.Final("The task does not say what to remove.", err)
+	}
+	defer c.content.lock(sum)()
+	_, err = c.removeUnreferenced(ctx, sum)
+	return err
+}
+
+// derivedVariants are the derived files that a version may have.
+var derivedVariants = []banksia.VariantName{banksia.VariantFullsize, banksia.VariantPreview, banksia.VariantSmall, banksia.VariantThumbnail}
+
+// removeUnreferenced removes an original that no version of any user has. The
+// caller holds the content lock.
+func (c *Catalog) removeUnreferenced(ctx context.Context, sum banksia.Digest) (removed bool, err error) {
+	referenced := true
+	err = c.store.Read(ctx, func(tx *store.Tx) (err error) {
+		referenced, err = tx.IsReferenced(sum)
+		return err
+	})
+	if err != nil || referenced {
+		return false, err
+	}
+	key := blob.Original(sum)
+	if _, err := c.blobs.Stat(ctx, key); errors.Is(err, blob.ErrNotExist) {
+		return false, nil
+	}
+	return true, c.blobs.Delete(ctx, key)
+}
+
+// SweepOriginals removes the originals of uploads that a crash cut off before a
+// time, between their file and their row. It looks at these alone: an original
+// that has lost its row in another way, as when an older copy of the database is
+// put back, is left for people to decide about.
+func (c *Catalog) SweepOriginals(ctx context.Context, before time.Time) (removed int, err error) {
+	pending, err := blob.Pending(c.blobs, before)
+	if err != nil {
+		return 0, fmt.Errorf("sweep originals: %w", err)
+	}
+	for _, sum := range pending {
+		gone, err := c.sweep(ctx, sum)
+		if err != nil {
+			return removed, fmt.Errorf("sweep originals: %w", err)
+		}
+		if gone {
+			removed++
+		}
+	}
+	return removed, nil
+}
+
+func (c *Catalog) sweep(ctx context.Context, sum banksia.Digest) (removed bool, err error) {
+	defer c.content.lock(sum)()
+	if removed, err = c.removeUnreferenced(ctx, sum); err != nil {
+		return false, err
+	}
+	return removed, blob.Settled(c.blobs, sum)
+}
