@@ -75,7 +75,7 @@ type User struct {
 	IsActive          bool           `json:"is_active"`
 	IsSuperuser       bool           `json:"is_superuser"`
 	IsVerified        bool           `json:"is_verified"`
-	StorageLimitBytes *int64         `json:"storage_limit_bytes"`
+	StorageLimitBytes int64          `json:"storage_limit_bytes"`
 	StorageUsedBytes  int64          `json:"storage_used_bytes"`
 	UpdatedAt         Time           `json:"updated_at"`
 	Email             *string        `json:"email"`
@@ -84,9 +84,17 @@ type User struct {
 	Timezone          *string        `json:"timezone"`
 }
 
+// noLimit stands for no storage limit in a user, where the SDKs want a number: the
+// largest that JavaScript keeps exact.
+const noLimit = 1<<53 - 1
+
 // NewUser writes a user.
 func NewUser(u *banksia.User) User {
-	return User{u.ID, Time(u.CreatedAt), u.IsActive, u.IsSuperuser, u.IsVerified, u.StorageLimitBytes, u.StorageUsedBytes, Time(u.UpdatedAt), u.Email, u.FirstName, u.LastName, u.Timezone}
+	limit := int64(noLimit)
+	if u.StorageLimitBytes != nil {
+		limit = *u.StorageLimitBytes
+	}
+	return User{u.ID, Time(u.CreatedAt), u.IsActive, u.IsSuperuser, u.IsVerified, limit, u.StorageUsedBytes, Time(u.UpdatedAt), u.Email, u.FirstName, u.LastName, u.Timezone}
 }
 
 // Task is a background task.

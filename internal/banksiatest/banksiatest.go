@@ -1,0 +1,315 @@
+// Package banksiatest runs the whole program for tests: the real router over
+// HTTP, a real database file, real media workers. Every answer is checked against
+// the OpenAPI document, so that no test can forget it.
+//
+// A test binary that uses it calls media.ServeWorkerIfAsked first in TestMain.
+package banksiatest
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"image"
+	"image/color"
+	"image/jpeg"
+	"io"
+	"log/slog"
+	"mime/multipart"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/banksia-photos/banksia"
+	"github.com/banksia-photos/banksia/internal/api"
+	"github.com/banksia-photos/banksia/internal/auth"
+	"github.com/banksia-photos/banksia/internal/banksiatest/spec"
+	"github.com/banksia-photos/banksia/internal/blob/local"
+	"github.com/banksia-photos/banksia/internal/catalog"
+	"github.com/banksia-photos/banksia/internal/derive"
+	"github.com/banksia-photos/banksia/internal/media"
+	"github.com/banksia-photos/banksia/internal/place"
+	"github.com/banksia-photos/banksia/internal/store"
+	"github.com/banksia-photos/banksia/internal/task"
+)
+
+// Server is a running program with an owner, who has one library.
+type Server struct {
+	URL     string
+	Store   *store.Store
+	Catalog *catalog.Catalog
+	Blobs   *local.Store
+	Owner   banksia.User
+	Scope   banksia.Scope
+	Library banksia.LibraryID
+	Key     string // may do everything
+	Log     *Log
+}
+
+// Log is what the server logged.
+type Log struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *Log) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *Log) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+var document = sync.OnceValues(func() (*spec.Document, error) { return spec.Load(api.Document) })
+
+// NewServer starts a program on a folder of its own; it ends with the test.
+func NewServer(t testing.TB) *Server {
+	t.Helper()
+	ctx := context.Background()
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := &Server{Log: &Log{}}
+	logger := slog.New(slog.NewTextHandler(s.Log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	folder := t.TempDir()
+	var err error
+	s.Store, err = store.Open(ctx, store.Config{Path: filepath.Join(folder, "banksia.db")})
+	must(err)
+	t.Cleanup(func() { s.Store.Close() })
+	s.Blobs, err = local.Open(filepath.Join(folder, "blobs"))
+	must(err)
+	mediaConfig := media.DefaultConfig()
+	mediaConfig.Logger, mediaConfig.TempDir = logger, s.Blobs.TempDir()
+	pool, err := media.New(mediaConfig)
+	must(err)
+	t.Cleanup(func() { pool.Close() })
+	taskConfig := task.DefaultConfig()
+	taskConfig.Logger = logger
+	runner, err := task.New(taskConfig, s.Store)
+	must(err)
+	deriver := derive.New(s.Store, s.Blobs, pool, place.New(), runner)
+	s.Catalog = catalog.New(s.Store, s.Blobs, pool, runner, logger)
+	s.Owner, _, err = s.Catalog.Setup(ctx)
+	must(err)
+	s.Scope = banksia.Scope{UserID: s.Owner.ID, Actions: banksia.Actions}
+	libraries, err := s.Store.ListLibraries(ctx, s.Scope, store.Live)
+	must(err)
+	s.Library = libraries[0].ID
+	signer, err := auth.NewSigner(ctx, s.Store)
+	must(err)
+	handler, err := api.New(api.Config{Logger: logger}, s.Store, s.Catalog, deriver, auth.NewAuthenticator(s.Store, logger), signer)
+	must(err)
+	s.Key = s.NewKey(t, banksia.Actions, nil)
+	runner.Start(ctx)
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		runner.Stop(ctx)
+	})
+	server := httptest.NewServer(handler)
+	t.Cleanup(server.Close)
+	s.URL = server.URL
+	return s
+}
+
+// NewKey makes an API key of the owner; libraries nil: all.
+func (s *Server) NewKey(t testing.TB, actions []banksia.Action, libraries []banksia.LibraryID) string {
+	t.Helper()
+	_, secret, err := auth.NewAPIKey(context.Background(), s.Store, s.Owner.ID, "test", actions, libraries)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return secret
+}
+
+// Answer is what came back.
+type Answer struct {
+	Status int
+	Header http.Header
+	Body   []byte
+}
+
+// JSON decodes the body.
+func (a Answer) JSON(t testing.TB, to any) {
+	t.Helper()
+	if err := json.Unmarshal(a.Body, to); err != nil {
+		t.Fatalf("%v: %.500s", err, a.Body)
+	}
+}
+
+// Do sends a request and checks the answer against the document.
+func (s *Server) Do(t testing.TB, request *http.Request) Answer {
+	t.Helper()
+	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	response, err := client.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer := Answer{response.StatusCode, response.Header, body}
+	if answer.Header.Get("X-Request-Id") == "" {
+		t.Errorf("%s %s: no request id", request.Method, request.URL.Path)
+	}
+	d, err := document()
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := request.URL.Path
+	contract := strings.HasPrefix(path, "/api/") || path == "/openapi.json" && answer.Status >= 400
+	if contract && request.Method != http.MethodOptions && request.Method != http.MethodHead {
+		if err := d.CheckResponse(request.Method, path, answer.Status, answer.Header, answer.Body); err != nil {
+			t.Error(err)
+		}
+	}
+	return answer
+}
+
+// Call sends a request with the key; body may be nil, an io.Reader, or a value to
+// send as JSON.
+func (s *Server) Call(t testing.TB, method, target string, body any) Answer {
+	t.Helper()
+	return s.CallAs(t, s.Key, method, target, body)
+}
+
+// CallAs is Call with another credential; "" sends none.
+func (s *Server) CallAs(t testing.TB, key, method, target string, body any) Answer {
+	t.Helper()
+	var reader io.Reader
+	switch body := body.(type) {
+	case nil:
+	case io.Reader:
+		reader = body
+	default:
+		text, err := json.Marshal(body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		reader = bytes.NewReader(text)
+	}
+	if !strings.HasPrefix(target, "http") {
+		target = s.URL + target
+	}
+	request, err := http.NewRequest(method, target, reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if key != "" {
+		request.Header.Set("Authorization", "Bearer "+key)
+	}
+	if body != nil {
+		request.Header.Set("Content-Type", "application/json")
+	}
+	return s.Do(t, request)
+}
+
+// Part is one part of an upload.
+type Part struct {
+	Name, FileName string // FileName "": a text part
+	Content        []byte
+}
+
+// UploadParts are the parts that every upload needs, the file last.
+func UploadParts(name string, content []byte) []Part {
+	return []Part{
+		{Name: "device_asset_id", Content: []byte("device-" + name)},
+		{Name: "device_id", Content: []byte("test")},
+		{Name: "file_created_at", Content: []byte("2020-02-03T04:05:06+01:00")},
+		{Name: "file_modified_at", Content: []byte("2020-02-03T04:05:06Z")},
+		{Name: "asset_data", FileName: name, Content: content},
+	}
+}
+
+// UploadBody writes parts as multipart/form-data.
+func UploadBody(t testing.TB, parts []Part) (body []byte, contentType string) {
+	t.Helper()
+	var buffer bytes.Buffer
+	writer := multipart.NewWriter(&buffer)
+	for _, p := range parts {
+		var to io.Writer
+		var err error
+		if p.FileName != "" {
+			to, err = writer.CreateFormFile(p.Name, p.FileName)
+		} else {
+			to, err = writer.CreateFormField(p.Name)
+		}
+		if err == nil {
+			_, err = to.Write(p.Content)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := writer.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return buffer.Bytes(), writer.FormDataContentType()
+}
+
+// Upload sends parts to POST /api/assets.
+func (s *Server) Upload(t testing.TB, parts []Part) Answer {
+	t.Helper()
+	body, contentType := UploadBody(t, parts)
+	request, err := http.NewRequest(http.MethodPost, s.URL+"/api/assets", bytes.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("Authorization", "Bearer "+s.Key)
+	request.Header.Set("Content-Type", contentType)
+	return s.Do(t, request)
+}
+
+// JPEG draws a photo whose content follows from the seed.
+func JPEG(t testing.TB, width, height int, seed uint8) []byte {
+	t.Helper()
+	picture := image.NewRGBA(image.Rect(0, 0, width, height))
+	for y := range height {
+		for x := range width {
+			picture.Set(x, y, color.RGBA{uint8(x * 255 / width), uint8(y * 255 / height), seed, 255})
+		}
+	}
+	var buffer bytes.Buffer
+	if err := jpeg.Encode(&buffer, picture, nil); err != nil {
+		t.Fatal(err)
+	}
+	return buffer.Bytes()
+}
+
+// Finished waits until all background work is done.
+func (s *Server) Finished(t testing.TB) {
+	t.Helper()
+	for range 6000 {
+		n, err := s.Store.UnfinishedTasks(context.Background())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n == 0 {
+			return
+		}
+		time.Sleep(10 * time.Millisecond) // between two looks at a condition
+	}
+	t.Fatalf("the background work does not end:\n%s", s.Log)
+}
+
+// Query encodes pairs of names and values.
+func Query(pairs ...string) string {
+	values := url.Values{}
+	for i := 0; i < len(pairs); i += 2 {
+		values.Add(pairs[i], pairs[i+1])
+	}
+	return "?" + values.Encode()
+}
