@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
+	"errors"
 )
 
 // pool lends connections that keep their prepared statements. database/sql's own
@@ -56,22 +57,51 @@ func (p *pool) give(c *conn) { p.idle <- c }
 
 // drop closes a connection whose state is unknown and makes room for a new one.
 func (p *pool) drop(c *conn) {
+	c.finalize()
 	c.Raw(func(any) error { return driver.ErrBadConn }) // not back into database/sql's pool
 	c.Close()
 	p.idle <- nil
 }
 
-func (p *pool) close() error { return p.db.Close() }
+// close ends the connections that nobody uses; the last one of a SQLite database
+// also takes its log back into the file. Those in use end when they come back.
+func (p *pool) close() error {
+	var errs []error
+	taken := 0
+	for empty := false; !empty; {
+		select {
+		case c := <-p.idle:
+			taken++
+			if c != nil {
+				c.finalize()
+				errs = append(errs, c.Close())
+			}
+		default:
+			empty = true
+		}
+	}
+	errs = append(errs, p.db.Close())
+	for range taken { // so that whoever still comes learns that it is closed
+		p.idle <- nil
+	}
+	return errors.Join(errs...)
+}
+
+// finalize closes the prepared statements. SQLite keeps a closed connection, and a
+// transaction that is open on it, for as long as one of them is left.
+func (c *conn) finalize() {
+	for _, statement := range c.statements {
+		statement.Close()
+	}
+	clear(c.statements)
+}
 
 func (c *conn) prepare(ctx context.Context, text string) (*sql.Stmt, error) {
 	if statement := c.statements[text]; statement != nil {
 		return statement, nil
 	}
 	if len(c.statements) >= maxStatements {
-		for _, statement := range c.statements {
-			statement.Close()
-		}
-		clear(c.statements)
+		c.finalize()
 	}
 	statement, err := c.PrepareContext(ctx, text)
 	if err != nil {

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"os"
 	"path/filepath"
 	"testing"
 )
@@ -74,5 +75,31 @@ func TestWriteKeepsNothingOfAFailure(t *testing.T) {
 	}
 	if err := s.Write(t.Context(), set); !errors.Is(err, ErrDuplicate) {
 		t.Fatalf("a second row of the same name: %v", err)
+	}
+}
+
+// The last connection takes the log back into the database file, so that a closed
+// library is one file.
+func TestCloseLeavesOneFile(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	s, err := Open(t.Context(), Config{Path: filepath.Join(folder, "banksia.db")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Ping(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	entries, err := os.ReadDir(folder)
+	if err != nil || len(entries) != 1 {
+		t.Errorf("the folder holds %v, %v", entries, err)
+	}
+	if err := s.Ping(t.Context()); err == nil {
+		t.Error("a closed store answers")
 	}
 }
