@@ -23,6 +23,7 @@ import (
 	"github.com/banksia-photos/banksia/internal/place"
 	"github.com/banksia-photos/banksia/internal/store"
 	"github.com/banksia-photos/banksia/internal/task"
+	"github.com/banksia-photos/banksia/internal/web"
 )
 
 // app is the whole program on one data folder.
@@ -88,7 +89,7 @@ func newApp(ctx context.Context, cfg *settings, logger *slog.Logger, lock *os.Fi
 	}
 	a.auth = auth.NewAuthenticator(a.store, logger)
 	a.credential = a.auth.AllowLocal(a.owner.ID)
-	handler, err := api.New(api.Config{PublicURL: cfg.publicURL, TrustForwarded: cfg.trustForwarded, Logger: logger}, a.store, a.catalog, deriver, a.auth, signer)
+	handler, err := api.New(api.Config{PublicURL: cfg.publicURL, TrustForwarded: cfg.trustForwarded, Pages: web.Handler(), Logger: logger}, a.store, a.catalog, deriver, a.auth, signer)
 	if err != nil {
 		return a, err
 	}
@@ -126,11 +127,6 @@ func (a *app) start(ctx context.Context, listener net.Listener) (err error) {
 		return err
 	} else if n > 0 {
 		a.logger.Info("removed cut off uploads", "files", n)
-	}
-	if n, err := a.store.RescueTasks(ctx); err != nil {
-		return err
-	} else if n > 0 {
-		a.logger.Info("took up interrupted tasks", "tasks", n)
 	}
 	// A signal begins an orderly end; it does not cut off what is under way.
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))

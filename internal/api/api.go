@@ -34,7 +34,9 @@ type Config struct {
 	// TrustForwarded takes the origin from X-Forwarded-Proto and -Host, which
 	// only a reverse proxy may set.
 	TrustForwarded bool
-	Logger         *slog.Logger
+	// Pages answers what is no operation of the contract; nil: nobody does.
+	Pages  *http.ServeMux
+	Logger *slog.Logger
 }
 
 // Validate names the first setting that is out of range.
@@ -153,6 +155,12 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	handler, pattern := s.mux.Handler(r)
+	if pattern == "" && s.cfg.Pages != nil {
+		if page, found := s.cfg.Pages.Handler(r); found != "" {
+			page.ServeHTTP(recorder, r)
+			return
+		}
+	}
 	if pattern == "" {
 		s.noRoute(recorder, r, handler)
 		return

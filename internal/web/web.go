@@ -35,7 +35,7 @@ var types = map[string]string{
 
 // Handler serves GET and HEAD of / and of /docs with what is below it; every other
 // path is not found.
-func Handler() http.Handler {
+func Handler() *http.ServeMux {
 	mux := http.NewServeMux()
 	for pattern, name := range map[string]string{
 		"GET /{$}":            "index.html",
