@@ -75,9 +75,6 @@ func parseImportFlags(args []string, std stdio, getenv func(string) string) (imp
 	}
 	for {
 		if err := set.Parse(args); err != nil {
-			if !errors.Is(err, flag.ErrHelp) {
-				err = fmt.Errorf("%w (see banksia import --help)", err)
-			}
 			return importFlags{}, err
 		}
 		if set.NArg() == 0 {
@@ -97,7 +94,7 @@ func parseImportFlags(args []string, std stdio, getenv func(string) string) (imp
 		return importFlags{}, errors.New("give both --url and --api-key, or neither of them and the data folder")
 	}
 	if len(f.options.Paths) == 0 {
-		return importFlags{}, errors.New("nothing to import: give at least one folder, archive or file (see banksia import --help)")
+		return importFlags{}, errors.New("nothing to import: give at least one folder, archive or file")
 	}
 	return f, nil
 }
@@ -108,7 +105,7 @@ func runImport(ctx context.Context, args []string, std stdio) error {
 		return nil
 	}
 	if err != nil {
-		return err
+		return &usageError{"import", err}
 	}
 	opts := f.options
 	opts.Terminal, opts.Width = terminalWidth(std.out)

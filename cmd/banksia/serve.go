@@ -36,6 +36,14 @@ func serveCommand() command {
 }
 
 func runServe(ctx context.Context, args []string, std stdio) error {
+	err := serve(ctx, args, std)
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return nil // stopped while it was starting
+	}
+	return err
+}
+
+func serve(ctx context.Context, args []string, std stdio) error {
 	cfg := defaultSettings()
 	set := flag.NewFlagSet("serve", flag.ContinueOnError)
 	cfg.addFlags(set)
@@ -109,15 +117,23 @@ func (a *app) welcome(ctx context.Context, address *net.TCPAddr, std stdio) erro
 	if err != nil {
 		return fmt.Errorf("find the data folder: %w", err)
 	}
+	keys, err := a.store.ListAPIKeys(ctx, a.owner.ID)
+	if err == nil && len(keys) == 0 {
+		err = a.printKey(ctx, std)
+	}
+	if err != nil {
+		return err
+	}
 	baseURL := "http://" + local.String()
 	if host.IsLoopback() {
 		baseURL = fmt.Sprintf("http://localhost:%d", address.Port)
 	}
-	fmt.Fprintf(std.out, "Banksia serves %s (docs at %s/docs), data in %s\n", baseURL, baseURL, folder)
-	keys, err := a.store.ListAPIKeys(ctx, a.owner.ID)
-	if err != nil || len(keys) > 0 {
-		return err
-	}
+	_, err = fmt.Fprintf(std.out, "Banksia serves %s (docs at %s/docs), data in %s\n", baseURL, baseURL, folder)
+	return err
+}
+
+// printKey makes the first key.
+func (a *app) printKey(ctx context.Context, std stdio) error {
 	_, secret, err := auth.NewAPIKey(ctx, a.store, a.owner.ID, "first key", banksia.Actions, nil)
 	if err != nil {
 		return err
@@ -127,16 +143,15 @@ func (a *app) welcome(ctx context.Context, address *net.TCPAddr, std stdio) erro
 	if a.settings.data != defaultSettings().data {
 		data = " --data " + a.settings.data
 	}
-	fmt.Fprintf(std.out, `
-Your API key, shown only this once:
+	_, err = fmt.Fprintf(std.out, `Your API key, shown only this once:
 
     %s
 
-It may do everything; "banksia keys" makes and revokes others. Next, bring your
+It may do everything; "%s keys" makes and revokes others. Next, bring your
 photos in, from another terminal in this folder:
 
     %s import%s ~/Pictures
 
-`, secret, program, data)
-	return nil
+`, secret, program, program, data)
+	return err
 }

@@ -12,6 +12,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"syscall"
 )
 
 // prefix begins every variable.
@@ -73,7 +74,8 @@ func Parse(set *flag.FlagSet, args []string, from Sources) (rest []string, err e
 	}
 	path, optional := from.File()
 	lines, err := readFile(path)
-	if err != nil && !(optional && errors.Is(err, fs.ErrNotExist)) {
+	absent := errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)
+	if err != nil && !(optional && absent) {
 		return nil, fmt.Errorf("read the configuration: %w", err)
 	}
 	for _, l := range lines {
