@@ -64,7 +64,7 @@ func newApp(ctx context.Context, cfg *settings, logger *slog.Logger, lock *os.Fi
 	if a.store, err = openStore(ctx, cfg.data); err != nil {
 		return a, err
 	}
-	if a.blobs, err = local.Open(cfg.blobFolder()); err != nil {
+	if a.blobs, err = local.Open(blobFolder(cfg.data)); err != nil {
 		return a, explainAccess("use the folder of originals", err)
 	}
 	cfg.media.Logger, cfg.media.TempDir, cfg.task.Logger = logger, a.blobs.TempDir(), logger

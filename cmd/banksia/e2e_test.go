@@ -537,6 +537,14 @@ func TestImportWithServer(t *testing.T) {
 	if got := summary(p.mustRun(t, "import", "pictures")); !strings.HasPrefix(got, "imported 0, duplicates 20") {
 		t.Errorf("again, by the environment: %s", got)
 	}
+	settings := filepath.Join(p.dir, "elsewhere.conf")
+	if err := os.WriteFile(settings, []byte("BANKSIA_URL="+s.url+"\nBANKSIA_API_KEY="+s.key+"\nBANKSIA_WORKERS=3\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p.env = []string{"BANKSIA_CONFIG=" + settings, "BANKSIA_DATA=nowhere"}
+	if got := summary(p.mustRun(t, "import", "pictures")); !strings.HasPrefix(got, "imported 0, duplicates 20") {
+		t.Errorf("again, by a file: %s", got)
+	}
 	assets := s.assets(t, s.key)
 	if len(assets) != 20 {
 		t.Fatalf("%d assets", len(assets))
@@ -580,6 +588,63 @@ func TestImportWithoutServer(t *testing.T) {
 	}
 	if n := len(s.assets(t, s.key)); n != 20 {
 		t.Errorf("%d assets", n)
+	}
+}
+
+// Ctrl-C ends an import at once and in order; the same command goes on.
+func TestInterruptedImportGoesOn(t *testing.T) {
+	t.Parallel()
+	p := newWorkspace(t)
+	const n = 300
+	writePhotos(t, filepath.Join(p.dir, "pictures"), n)
+	c := p.command(t.Context(), "import", "pictures")
+	var out bytes.Buffer
+	c.Stdout, c.Stderr = &out, &out
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "one is stored", func() bool { return files(t, p.data("blobs", "originals")) > 0 })
+	if err := c.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	c.Wait() // its status is in ProcessState
+	if c.ProcessState.ExitCode() != 1 || !strings.Contains(out.String(), "interrupted") {
+		t.Errorf("ends with %v:\n%s", c.ProcessState, out.String())
+	}
+	for _, name := range []string{"server.json", "banksia.db-wal"} {
+		if _, err := os.Stat(p.data(name)); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s is left: %v", name, err)
+		}
+	}
+	if left := files(t, p.data("blobs", "tmp")); left != 0 {
+		t.Errorf("%d temporary files are left", left)
+	}
+	if got := summary(p.mustRun(t, "import", "pictures")); !strings.HasSuffix(got, "failed 0") {
+		t.Errorf("the second import: %s", got)
+	}
+	if s := p.serve(t); len(s.assets(t, s.key)) != n {
+		t.Errorf("%d of %d photos are there", len(s.assets(t, s.key)), n)
+	}
+}
+
+func TestBlobsOnAnotherDisk(t *testing.T) {
+	t.Parallel()
+	p := newWorkspace(t)
+	disk := t.TempDir()
+	if err := errors.Join(os.Mkdir(p.data(), 0o700), os.Symlink(disk, p.data("blobs"))); err != nil {
+		t.Fatal(err)
+	}
+	writePhotos(t, filepath.Join(p.dir, "pictures"), 2)
+	p.mustRun(t, "import", "pictures")
+	if n := files(t, filepath.Join(disk, "originals")); n != 2 {
+		t.Errorf("%d originals are on the other disk", n)
+	}
+	s := p.serve(t)
+	if status, id := s.upload(t, s.key, "a.jpg", bytes.NewReader(photo(9, 8, 8))); status != 201 || id == "" {
+		t.Errorf("an upload is answered with %d", status)
+	}
+	if n := files(t, filepath.Join(disk, "originals")); n != 3 {
+		t.Errorf("%d originals are on the other disk", n)
 	}
 }
 

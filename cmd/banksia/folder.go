@@ -16,12 +16,16 @@ import (
 //
 //	banksia.db      the database, with -wal and -shm beside it while it is open
 //	banksia.conf    settings, if there are any
-//	blobs/          originals and previews, and files on their way there
+//	blobs/          originals and previews, and files on their way there; or a link
 //	lock            locked while a program runs on the folder
 //	server.json     where that program is, for others of the same user
 
 // databaseFile is the path of the database.
 func databaseFile(folder string) string { return filepath.Join(folder, "banksia.db") }
+
+// blobFolder may be a symbolic link to another disk. That is no setting, because
+// every command on the data folder must agree on it.
+func blobFolder(folder string) string { return filepath.Join(folder, "blobs") }
 
 // errInUse says that another program runs on the data folder.
 var errInUse = errors.New("another banksia runs on this data folder")

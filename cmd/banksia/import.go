@@ -9,11 +9,12 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"slices"
+	"sync"
 	"time"
 
 	"golang.org/x/term"
 
+	"github.com/banksia-photos/banksia/internal/config"
 	"github.com/banksia-photos/banksia/internal/importer"
 )
 
@@ -40,11 +41,15 @@ func importCommand() command {
 	return command{name: "import", summary: "import folders and archives of photos", run: runImport}
 }
 
-// importFlags is what the command line says.
+// importFlags is what the command line, the environment and the file say.
 type importFlags struct {
 	options importer.Options
 	data    string
+	config  string
 }
+
+// importPrivate are the flags that are for one import only.
+var importPrivate = []string{"library", "album", "album-per-folder", "dry-run", "parallel"}
 
 // parseImportFlags reads the arguments; paths and flags may be mixed, and after
 // "--" everything is a path. It returns flag.ErrHelp after printing the help.
@@ -52,50 +57,57 @@ func parseImportFlags(args []string, std stdio, getenv func(string) string) (imp
 	var f importFlags
 	set := flag.NewFlagSet("import", flag.ContinueOnError)
 	set.SetOutput(io.Discard) // the caller prints errors
-	set.Usage = func() {
-		fmt.Fprint(set.Output(), importUsage)
-		set.PrintDefaults()
-	}
-	// The environment is no default of the flags: help would print the key.
-	set.StringVar(&f.options.BaseURL, "url", "", "`URL` of the server, such as http://localhost:8000 (BANKSIA_URL)")
-	set.StringVar(&f.options.APIKey, "api-key", "", "API `key` with the actions read and write (BANKSIA_API_KEY)")
-	set.StringVar(&f.data, "data", "", "data `folder` of the server, used without --url and --api-key (BANKSIA_DATA; default ./data)")
-	set.StringVar(&f.options.Library, "library", "", "import into the library with this `name or identifier`; needed only if there are several")
-	set.StringVar(&f.options.Album, "album", "", "put everything into the album of this `name`")
-	set.BoolVar(&f.options.AlbumPerFolder, "album-per-folder", false, "put the files of each folder into an album named after it")
-	set.BoolVar(&f.options.DryRun, "dry-run", false, "say what would happen, upload nothing")
-	set.IntVar(&f.options.Parallel, "parallel", 0, "`number` of uploads at once (default: chosen by the number of cores)")
+	set.Usage = func() {}
+	config.Text(set, &f.options.BaseURL, "url", "`URL` of the server, such as http://localhost:8000", nil)
+	config.Text(set, &f.options.APIKey, "api-key", "API `KEY` with the actions read and write", nil)
+	config.Func(set, "data", defaultSettings().data, "data `FOLDER` of the server, used without --url and --api-key", func(text string) error {
+		f.data = text
+		return config.NotEmpty(text)
+	})
+	config.Text(set, &f.config, "config", "`FILE` of settings; when not given, banksia.conf in the data folder is read if it is there", nil)
+	config.Text(set, &f.options.Library, "library", "import into the `LIBRARY` with this name or ID; needed only if there are several", nil)
+	config.Text(set, &f.options.Album, "album", "put everything into the album of this `NAME`", nil)
+	config.Switch(set, &f.options.AlbumPerFolder, "album-per-folder", "put the files of each folder into an album named after it")
+	config.Switch(set, &f.options.DryRun, "dry-run", "say what would happen, upload nothing")
+	config.Integer(set, &f.options.Parallel, "parallel", "`NUMBER` of uploads at once; 0: chosen by the number of cores", 0, 256, 1)
 
-	var onlyPaths []string
-	if at := slices.Index(args, "--"); at >= 0 {
-		args, onlyPaths = args[:at], args[at+1:]
+	// A data folder on the command line is meant, whatever other sources say of a
+	// server. They are asked once the command line has been read.
+	local := sync.OnceValue(func() bool {
+		return f.data != "" && f.options.BaseURL == "" && f.options.APIKey == ""
+	})
+	paths, err := config.Parse(set, args, config.Sources{
+		Getenv: func(name string) string {
+			local()
+			return getenv(name)
+		},
+		File: func() (string, bool) {
+			if f.config != "" {
+				return f.config, false
+			}
+			return filepath.Join(cmp.Or(f.data, defaultSettings().data), "banksia.conf"), true
+		},
+		Private: importPrivate,
+		Others:  fileSettings(),
+	})
+	if errors.Is(err, flag.ErrHelp) {
+		fmt.Fprint(std.out, importUsage)
+		config.Help(std.out, set, importPrivate...)
 	}
-	if slices.ContainsFunc(args, func(arg string) bool { return arg == "-h" || arg == "-help" || arg == "--help" }) {
-		set.SetOutput(std.out) // asked for, so it is no error
+	if err != nil {
+		return importFlags{}, err
 	}
-	for {
-		if err := set.Parse(args); err != nil {
-			return importFlags{}, err
-		}
-		if set.NArg() == 0 {
-			break
-		}
-		f.options.Paths = append(f.options.Paths, set.Arg(0))
-		args = set.Args()[1:]
+	f.data = cmp.Or(f.data, defaultSettings().data)
+	if local() {
+		f.options.BaseURL, f.options.APIKey = "", ""
 	}
-	f.options.Paths = append(f.options.Paths, onlyPaths...)
-	// A data folder on the command line is meant, whatever the environment says.
-	if f.data == "" || f.options.BaseURL != "" || f.options.APIKey != "" {
-		f.options.BaseURL = cmp.Or(f.options.BaseURL, getenv("BANKSIA_URL"))
-		f.options.APIKey = cmp.Or(f.options.APIKey, getenv("BANKSIA_API_KEY"))
-	}
-	f.data = cmp.Or(f.data, getenv("BANKSIA_DATA"), "data")
 	if (f.options.BaseURL == "") != (f.options.APIKey == "") {
 		return importFlags{}, errors.New("give both --url and --api-key, or neither of them and the data folder")
 	}
-	if len(f.options.Paths) == 0 {
+	if len(paths) == 0 {
 		return importFlags{}, errors.New("nothing to import: give at least one folder, archive or file")
 	}
+	f.options.Paths = paths
 	return f, nil
 }
 

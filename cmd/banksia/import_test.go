@@ -20,6 +20,7 @@ func TestParseImportFlags(t *testing.T) {
 	}{
 		{"data folder", []string{"photos"}, nil, "  data photos", ""},
 		{"data folder by flag", []string{"--data", "d", "photos"}, environment, "  d photos", ""},
+		{"data folder by flag, the usual one", []string{"--data", "data", "photos"}, environment, "  data photos", ""},
 		{"environment", []string{"photos"}, environment, "http://env apikey_env env-data photos", ""},
 		{"flags win", []string{"--url=http://flag", "--api-key", "apikey_flag", "photos"}, environment, "http://flag apikey_flag env-data photos", ""},
 		{"flags after paths", []string{"a", "--dry-run", "b", "--url", "http://x", "--api-key", "k"}, nil, "http://x k data a,b", ""},

@@ -27,6 +27,9 @@ To open the server to your network, give --listen :8000 and call it by the name
 or address of this computer. It speaks HTTP; beyond a network that you trust, put
 a reverse proxy with TLS before it.
 
+To keep originals and previews on another disk, make blobs in the data folder a
+symbolic link to a folder there.
+
 SIGTERM or Ctrl-C stops the server after what is under way; a second one at once.
 Nothing that was acknowledged is lost either way.
 `

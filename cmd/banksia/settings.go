@@ -21,7 +21,6 @@ type settings struct {
 	listen         string
 	data           string
 	config         string
-	blobs          string
 	publicURL      string
 	trustForwarded bool
 	logFormat      string
@@ -45,7 +44,6 @@ func (s *settings) addFlags(set *flag.FlagSet) {
 	s.addListenFlag(set)
 	config.Text(set, &s.publicURL, "public-url", "`URL` under which clients reach the server, such as https://photos.example.org; links to photos begin with it. When not given, they begin with the address that each request was sent to", config.Origin)
 	config.Switch(set, &s.trustForwarded, "trust-forwarded", "take the address that a request was sent to from X-Forwarded-Proto and X-Forwarded-Host; only behind a reverse proxy that sets both")
-	config.Text(set, &s.blobs, "blobs", "`FOLDER` of originals and previews, if not blobs in the data folder", config.NotEmpty)
 	config.Integer(set, &s.media.Workers, "workers", "`NUMBER` of processes that decode photos and videos at once", 1, 1024, 1)
 	config.Integer(set, &s.media.MemoryLimit, "worker-memory", "memory in `MEGABYTES` (2^20 bytes) that one decoding process may use", 256, 1<<20, 1<<20)
 	config.Duration(set, &s.media.Timeout, "worker-timeout", "`TIME` that decoding one file may take", time.Second, time.Hour)
@@ -118,14 +116,6 @@ func (s *settings) loadAll(set *flag.FlagSet, help string, args []string, std st
 		err = &usageError{set.Name(), fmt.Errorf("unexpected argument %q", rest[0])}
 	}
 	return err
-}
-
-// blobFolder is where originals and previews are.
-func (s *settings) blobFolder() string {
-	if s.blobs != "" {
-		return s.blobs
-	}
-	return filepath.Join(s.data, "blobs")
 }
 
 // logger writes to standard error.

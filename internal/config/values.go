@@ -136,7 +136,7 @@ func Help(out io.Writer, set *flag.FlagSet, private ...string) {
 			head += " " + placeholder
 		}
 		var notes []string
-		if f.DefValue != "" {
+		if f.DefValue != "" && f.DefValue != "0" {
 			notes = append(notes, "default "+f.DefValue)
 		}
 		if !slices.Contains(private, f.Name) {
