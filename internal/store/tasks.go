@@ -211,35 +211,62 @@ type TaskFilter struct {
 
 // ListTasks reads tasks within the scope, newest first.
 func (s *Store) ListTasks(ctx context.Context, scope banksia.Scope, f TaskFilter) (tasks []banksia.Task, err error) {
-	var q query
-	text := `SELECT ` + taskColumns + ` FROM tasks WHERE user_id = ` + q.arg(scope.UserID)
-	if scope.LibraryIDs != nil {
-		if len(scope.LibraryIDs) == 0 {
-			return nil, nil
-		}
-		text += ` AND library_id IN (` + list(&q, scope.LibraryIDs) + `)`
+	if scope.LibraryIDs != nil && len(scope.LibraryIDs) == 0 {
+		return nil, nil
 	}
-	if f.LibraryID != nil {
-		text += ` AND library_id = ` + q.arg(*f.LibraryID)
-	}
-	if f.AssetID != nil {
-		text += ` AND asset_id = ` + q.arg(*f.AssetID)
-	}
-	if f.Status != "" {
-		text += ` AND status = ` + q.arg(string(f.Status))
-	}
-	if f.Type != "" {
-		text += ` AND task_type = ` + q.arg(string(f.Type))
-	}
-	text += ` ORDER BY created_at DESC, id DESC LIMIT ` + q.arg(f.Limit)
 	err = s.Read(ctx, func(tx *Tx) error {
-		tasks, err = tx.tasks(text, q.args...)
+		few := false
+		if f.AssetID == nil && (f.Status == banksia.TaskPending || f.Status == banksia.TaskStarted) {
+			var n int
+			if err := tx.QueryRow(`SELECT COUNT(*) FROM (SELECT 1 FROM tasks WHERE due_at IS NOT NULL LIMIT $1) AS unfinished`, fewTasks+1).Scan(&n); err != nil {
+				return err
+			}
+			few = n <= fewTasks
+		}
+		text, args := listTasksQuery(scope, f, few)
+		tasks, err = tx.tasks(text, args...)
 		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("list tasks: %w", err)
 	}
 	return tasks, nil
+}
+
+// fewTasks can be sorted for a page; more are walked in their order.
+const fewTasks = 1000
+
+// listTasksQuery makes a statement that looks at no more rows than it must among
+// millions of finished ones. few tells that there are few unfinished tasks.
+func listTasksQuery(scope banksia.Scope, f TaskFilter, few bool) (text string, args []any) {
+	var q query
+	from := `tasks`
+	// A small set is read by its own index and then sorted, which engines would
+	// rather avoid by walking all tasks of the user in order.
+	switch {
+	case f.AssetID != nil:
+		text, from = `WITH chosen AS MATERIALIZED (SELECT * FROM tasks WHERE asset_id = `+q.arg(*f.AssetID)+`) `, `chosen`
+	case few:
+		text, from = `WITH chosen AS MATERIALIZED (SELECT * FROM tasks WHERE due_at IS NOT NULL) `, `chosen`
+	}
+	text += `SELECT ` + taskColumns + ` FROM ` + from + ` WHERE user_id = ` + q.arg(scope.UserID)
+	if scope.LibraryIDs != nil {
+		text += ` AND library_id IN (` + list(&q, scope.LibraryIDs) + `)`
+	}
+	if f.LibraryID != nil {
+		text += ` AND library_id = ` + q.arg(*f.LibraryID)
+	}
+	switch f.Status {
+	case "":
+	case banksia.TaskFailure:
+		text += ` AND status = 'failure'` // literally, for the partial index
+	default:
+		text += ` AND status = ` + q.arg(f.Status)
+	}
+	if f.Type != "" {
+		text += ` AND task_type = ` + q.arg(f.Type)
+	}
+	return text + ` ORDER BY created_at DESC, id DESC LIMIT ` + q.arg(f.Limit), q.args
 }
 
 // GetTask reads a task by its id or by its delivery id.

@@ -273,3 +273,4 @@ CREATE UNIQUE INDEX tasks_by_asset ON tasks (asset_id, task_type);
 CREATE INDEX tasks_by_due ON tasks (due_at) WHERE due_at IS NOT NULL;
 CREATE INDEX tasks_by_user ON tasks (user_id, created_at, id);
 CREATE INDEX tasks_by_library ON tasks (library_id, created_at, id);
+CREATE INDEX tasks_by_failure ON tasks (user_id, created_at, id) WHERE status = 'failure';
