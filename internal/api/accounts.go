@@ -25,7 +25,7 @@ func (s *Server) getMe(w http.ResponseWriter, r *http.Request, scope banksia.Sco
 
 // listLibraries is GET /api/libraries: a bare array (behaviour 10.2).
 func (s *Server) listLibraries(w http.ResponseWriter, r *http.Request, scope banksia.Scope) error {
-	p := newParams(r.URL.Query())
+	p := newParams(r.URL.RawQuery)
 	state := p.state()
 	if err := p.err(); err != nil {
 		return err

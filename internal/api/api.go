@@ -9,11 +9,11 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"net/url"
+	"path"
 	"runtime/debug"
 	"strconv"
 	"strings"
@@ -35,12 +35,18 @@ type Config struct {
 	// only a reverse proxy may set.
 	TrustForwarded bool
 	// Pages answers what is no operation of the contract; nil: nobody does.
-	Pages  *http.ServeMux
-	Logger *slog.Logger
+	Pages *http.ServeMux
+	// Patience is how long a client may take to send or to take the next piece of
+	// a body before it is cut off; 0: two minutes. A whole body may take any time.
+	Patience time.Duration
+	Logger   *slog.Logger // nil: the default one
 }
 
 // Validate names the first setting that is out of range.
 func (c Config) Validate() error {
+	if c.Patience < 0 {
+		return fmt.Errorf("Patience must not be negative, got %s", c.Patience)
+	}
 	if c.PublicURL == "" {
 		return nil
 	}
@@ -60,13 +66,17 @@ type Server struct {
 	auth     *auth.Authenticator
 	signer   *auth.Signer
 	mux      *http.ServeMux
-	document []byte // openapi.yaml as JSON
+	muxes    []*http.ServeMux // in the order in which they are asked
+	document []byte           // openapi.yaml as JSON
 }
 
 // New returns the handler of the whole program.
 func New(cfg Config, s *store.Store, c *catalog.Catalog, d *derive.Deriver, a *auth.Authenticator, signer *auth.Signer) (*Server, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
+	}
+	if cfg.Patience == 0 {
+		cfg.Patience = 2 * time.Minute
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
@@ -78,6 +88,10 @@ func New(cfg Config, s *store.Store, c *catalog.Catalog, d *derive.Deriver, a *a
 	server := &Server{cfg: cfg, store: s, catalog: c, deriver: d, auth: a, signer: signer, mux: http.NewServeMux(), document: document}
 	for _, row := range server.routes() {
 		server.handle(row)
+	}
+	server.muxes = []*http.ServeMux{server.mux}
+	if cfg.Pages != nil {
+		server.muxes = append(server.muxes, cfg.Pages)
 	}
 	return server, nil
 }
@@ -110,12 +124,10 @@ func (s *Server) handle(row route) {
 		}
 	})
 	s.mux.Handle(row.pattern, handler)
-	if path := row.pattern[strings.Index(row.pattern, "/"):]; path != "/" && !strings.HasSuffix(path, "...}") {
-		if strings.HasSuffix(path, "/{$}") {
-			s.mux.Handle(strings.TrimSuffix(row.pattern, "/{$}"), handler)
-		} else {
-			s.mux.Handle(row.pattern+"/{$}", handler)
-		}
+	if other, slash := strings.CutSuffix(row.pattern, "/{$}"); slash {
+		s.mux.Handle(other, handler)
+	} else {
+		s.mux.Handle(row.pattern+"/{$}", handler)
 	}
 }
 
@@ -125,67 +137,100 @@ const requestIDHeader = "X-Request-Id"
 
 type requestIDKey struct{}
 
-// ServeHTTP does what every request needs: an id, CORS, a log line, and an answer
-// in the envelope whatever happens.
+// ServeHTTP does what every request needs: an id, CORS, a log line, patience that
+// ends, and an answer in the envelope whatever happens.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	begin := time.Now()
 	id := requestID(r.Header.Get(requestIDHeader))
 	r = r.WithContext(context.WithValue(r.Context(), requestIDKey{}, id))
-	recorder := &recorder{ResponseWriter: w}
-	header := recorder.Header()
+	answer := newRecorder(w, s.cfg.Patience)
+	answer.receive(r)
+	header := answer.Header()
 	header.Set(requestIDHeader, id)
 	header.Set("X-Content-Type-Options", "nosniff")
-	defer func() {
-		if problem := recover(); problem != nil {
-			if problem == http.ErrAbortHandler {
-				panic(problem)
-			}
-			s.fail(recorder, r, fmt.Errorf("panic: %v\n%s", problem, debug.Stack()))
-		}
-		level := slog.LevelInfo
-		if recorder.status >= 500 {
-			level = slog.LevelError
-		}
-		s.cfg.Logger.Log(r.Context(), level, "request", "request_id", id, "method", r.Method, "path", r.URL.Path, "status", recorder.status,
-			"bytes", recorder.bytes, "duration_ms", float64(time.Since(begin).Microseconds())/1000)
-	}()
 	cors(header, r)
-	if r.Method == http.MethodOptions && r.Header.Get("Access-Control-Request-Method") != "" {
-		recorder.WriteHeader(http.StatusNoContent)
-		return
-	}
-	handler, pattern := s.mux.Handler(r)
-	if pattern == "" && s.cfg.Pages != nil {
-		if page, found := s.cfg.Pages.Handler(r); found != "" {
-			page.ServeHTTP(recorder, r)
-			return
+	defer func() { s.logRequest(r, id, answer, time.Since(begin)) }() // also of what is cut off
+	defer func() {
+		if problem := recover(); problem == http.ErrAbortHandler {
+			panic(problem)
+		} else if problem != nil {
+			s.fail(answer, r, fmt.Errorf("panic: %v\n%s", problem, debug.Stack()))
 		}
-	}
-	if pattern == "" {
-		s.noRoute(recorder, r, handler)
-		return
-	}
-	s.mux.ServeHTTP(recorder, r) // not handler: the mux also fills in path values
+	}()
+	s.route(answer, r)
 }
 
-// noRoute answers unknown paths and methods in the envelope (behaviour 21.19); the
-// mux knows which of both it is, and the methods that are allowed.
-func (s *Server) noRoute(w http.ResponseWriter, r *http.Request, handler http.Handler) {
-	probe := &recorder{ResponseWriter: discard{http.Header{}}}
-	handler.ServeHTTP(probe, r)
-	if probe.status == http.StatusMethodNotAllowed {
-		w.Header().Set("Allow", probe.Header().Get("Allow"))
+// maxLoggedPath bounds what a client can write into the log.
+const maxLoggedPath = 300
+
+// statusCutOff stands in the log for a request that got no answer, as nginx writes
+// it.
+const statusCutOff = 499
+
+func (s *Server) logRequest(r *http.Request, id string, answer *recorder, duration time.Duration) {
+	level, status, asked := slog.LevelInfo, answer.status, r.URL.Path
+	if status >= 500 {
+		level = slog.LevelError
+	}
+	if status == 0 {
+		status = statusCutOff
+	}
+	if len(asked) > maxLoggedPath {
+		asked = asked[:maxLoggedPath] + "…"
+	}
+	// Without the query, which holds the signatures of media URLs.
+	s.cfg.Logger.Log(r.Context(), level, "request", "request_id", id, "method", r.Method, "path", asked, "status", status,
+		"bytes", answer.bytes, "duration_ms", float64(duration.Microseconds())/1000)
+}
+
+// route finds who answers. Paths that are not in their shortest form are unknown:
+// the mux would redirect them, and a redirect can lose the body or the credential
+// (behaviour 2.3).
+func (s *Server) route(w http.ResponseWriter, r *http.Request) {
+	if r.Method == http.MethodOptions && r.Header.Get("Access-Control-Request-Method") != "" {
+		w.WriteHeader(http.StatusNoContent)
+		return
+	}
+	if cleanPath(r.URL.Path) != r.URL.Path {
+		s.fail(w, r, errNoRoute)
+		return
+	}
+	var allowed []string
+	for _, mux := range s.muxes {
+		handler, pattern := mux.Handler(r)
+		if pattern != "" {
+			mux.ServeHTTP(w, r) // not handler: the mux also fills in path values
+			return
+		}
+		// The mux knows whether the path or only the method is unknown.
+		probe := discard{http.Header{}}
+		handler.ServeHTTP(probe, r)
+		allowed = append(allowed, probe.header.Values("Allow")...)
+	}
+	if len(allowed) > 0 {
+		w.Header().Set("Allow", strings.Join(allowed, ", "))
 		s.fail(w, r, banksia.Errorf(banksia.CodeMethodNotAllowed, "This path does not answer %s.", r.Method))
 		return
 	}
-	s.fail(w, r, banksia.Errorf(banksia.CodeNotFound, "There is nothing at this path."))
+	s.fail(w, r, errNoRoute)
+}
+
+var errNoRoute = banksia.Errorf(banksia.CodeNotFound, "There is nothing at this path.")
+
+// cleanPath is the shortest form of a path; a slash at its end stays.
+func cleanPath(given string) string {
+	clean := path.Clean("/" + given)
+	if strings.HasSuffix(given, "/") && clean != "/" {
+		clean += "/"
+	}
+	return clean
 }
 
 // cors lets pages of any origin call: credentials travel in a header that a page
 // must know, never in cookies (behaviour 2.16).
 func cors(header http.Header, r *http.Request) {
 	header.Set("Access-Control-Allow-Origin", "*")
-	header.Set("Access-Control-Expose-Headers", "X-Request-Id, X-New-Access-Token, Retry-After, Content-Disposition")
+	header.Set("Access-Control-Expose-Headers", "X-Request-Id, X-New-Access-Token, X-Should-Retry, Retry-After, Allow, Content-Disposition, Content-Range, Accept-Ranges, ETag")
 	if r.Method == http.MethodOptions {
 		header.Set("Access-Control-Allow-Methods", "GET, HEAD, POST, PATCH, DELETE, OPTIONS")
 		header.Set("Access-Control-Allow-Headers", "Authorization, Content-Type, Accept, Range, X-Request-Id, "+stainlessHeaders)
@@ -218,50 +263,21 @@ func write(w http.ResponseWriter, status int, body any) error {
 	if err := encoder.Encode(body); err != nil {
 		return fmt.Errorf("encode response: %w", err)
 	}
+	return send(w, status, "application/json", buffer.Bytes())
+}
+
+// send sends a whole body. Answers depend on the credential and change, so that no
+// cache may keep them unless the handler has said otherwise.
+func send(w http.ResponseWriter, status int, contentType string, body []byte) error {
 	header := w.Header()
-	header.Set("Content-Type", "application/json")
-	header.Set("Cache-Control", "no-store")
-	header.Set("Content-Length", strconv.Itoa(buffer.Len()))
+	header.Set("Content-Type", contentType)
+	header.Set("Content-Length", strconv.Itoa(len(body)))
+	if header.Get("Cache-Control") == "" {
+		header.Set("Cache-Control", "no-store")
+	}
 	w.WriteHeader(status)
-	_, err := w.Write(buffer.Bytes())
-	if err != nil {
+	if _, err := w.Write(body); err != nil {
 		return fmt.Errorf("%w: %w", errClientGone, err)
 	}
 	return nil
 }
-
-// errClientGone marks answers that nobody waits for any more.
-var errClientGone = errors.New("the client went away")
-
-// recorder remembers what was answered, for the log.
-type recorder struct {
-	http.ResponseWriter
-	status int
-	bytes  int64
-}
-
-func (r *recorder) WriteHeader(status int) {
-	if r.status == 0 {
-		r.status = status
-	}
-	r.ResponseWriter.WriteHeader(status)
-}
-
-func (r *recorder) Write(p []byte) (int, error) {
-	if r.status == 0 {
-		r.status = http.StatusOK
-	}
-	n, err := r.ResponseWriter.Write(p)
-	r.bytes += int64(n)
-	return n, err
-}
-
-// Unwrap lets http.ResponseController find the connection.
-func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
-
-// discard is an answer that nobody reads.
-type discard struct{ header http.Header }
-
-func (d discard) Header() http.Header         { return d.header }
-func (d discard) Write(p []byte) (int, error) { return len(p), nil }
-func (d discard) WriteHeader(int)             {}

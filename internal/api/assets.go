@@ -5,7 +5,6 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"math"
 	"net/http"
@@ -32,7 +31,7 @@ func (s *Server) library(ctx context.Context, p *params, scope banksia.Scope) (l
 
 // listAssets is GET /api/assets.
 func (s *Server) listAssets(w http.ResponseWriter, r *http.Request, scope banksia.Scope) error {
-	p := newParams(r.URL.Query())
+	p := newParams(r.URL.RawQuery)
 	filter, include := p.assetFilter(), p.include()
 	library, ok, err := s.library(r.Context(), p, scope)
 	if err != nil {
@@ -55,7 +54,7 @@ func (s *Server) listAssets(w http.ResponseWriter, r *http.Request, scope banksi
 
 // getAsset is GET /api/assets/{asset_id}; trashed assets too (behaviour 7.11).
 func (s *Server) getAsset(w http.ResponseWriter, r *http.Request, scope banksia.Scope) error {
-	p := newParams(r.URL.Query())
+	p := newParams(r.URL.RawQuery)
 	include := p.include()
 	if err := p.err(); err != nil {
 		return err
@@ -119,7 +118,7 @@ func (s *Server) assets(r *http.Request, assets []banksia.Asset, include wire.In
 
 // countAssets is GET /api/assets/counts.
 func (s *Server) countAssets(w http.ResponseWriter, r *http.Request, scope banksia.Scope) error {
-	p := newParams(r.URL.Query())
+	p := newParams(r.URL.RawQuery)
 	choice(p, "group_by", "month", "month")
 	filter := store.AssetFilter{State: p.state(), Limit: p.limit()}
 	p.albums(&filter)
@@ -146,8 +145,8 @@ func (s *Server) countAssets(w http.ResponseWriter, r *http.Request, scope banks
 
 // clusterAssets is GET /api/assets/geo-clusters.
 func (s *Server) clusterAssets(w http.ResponseWriter, r *http.Request, scope banksia.Scope) error {
-	p := newParams(r.URL.Query())
-	filter := store.AssetFilter{State: store.Live, MediaType: choice(p, "media_type", "", banksia.Image, banksia.Video)}
+	p := newParams(r.URL.RawQuery)
+	filter := store.AssetFilter{State: p.state()}
 	p.albums(&filter)
 	p.people(&filter)
 	p.bounds(&filter)
@@ -206,18 +205,18 @@ func (s *Server) checkAssetsExist(w http.ResponseWriter, r *http.Request, scope 
 		body.DeviceID = body.SnakeDeviceID
 	}
 	criteria := 0
-	for _, values := range []*[]string{body.Checksums, body.ChecksumSHA1s, body.DeviceAssetIDs} {
+	for name, values := range map[string]*[]string{"checksums": body.Checksums, "checksum_sha1s": body.ChecksumSHA1s, "deviceAssetIds": body.DeviceAssetIDs} {
 		if values != nil {
 			criteria++
 			if len(*values) > maxExistence {
-				return banksia.Invalid("body", "checksums", "at most %d values", maxExistence)
+				return banksia.Invalid("body", name, "at most %d values", maxExistence)
 			}
 		}
 	}
 	if criteria != 1 || (body.DeviceAssetIDs == nil) != (body.DeviceID == nil) {
 		return banksia.Invalid("body", "checksums", "give exactly one of checksums, checksum_sha1s, or deviceId with deviceAssetIds")
 	}
-	p := newParams(r.URL.Query())
+	p := newParams(r.URL.RawQuery)
 	library, ok, err := s.library(r.Context(), p, scope)
 	if err != nil {
 		return err
@@ -268,7 +267,7 @@ func readJSON(w http.ResponseWriter, r *http.Request, to any) error {
 		if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
 			return banksia.Invalid("body", "body", "has more than %d bytes", maxJSON)
 		}
-		return fmt.Errorf("%w: %w", errClientGone, err)
+		return broken(err)
 	}
 	if !utf8.Valid(text) {
 		return banksia.Invalid("body", "body", "is not UTF-8")

@@ -1,10 +1,12 @@
 package api
 
 import (
-	"context"
 	"errors"
+	"fmt"
+	"log/slog"
 	"math"
 	"net/http"
+	"os"
 	"strconv"
 
 	"github.com/banksia-photos/banksia"
@@ -26,6 +28,18 @@ var statuses = map[banksia.Code]int{
 	banksia.CodeInternal:            http.StatusInternalServerError,
 }
 
+// errClientGone marks what only the client's leaving has caused.
+var errClientGone = errors.New("the client went away")
+
+// broken tells why a body could not be read: it is malformed, or nothing more came.
+func broken(err error) error {
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return fmt.Errorf("%w: %w", errClientGone, err)
+	}
+	return &banksia.Error{Code: banksia.CodeValidation, Message: "The body is malformed or broke off.", Err: err,
+		Fields: []banksia.FieldError{{Loc: []string{"body"}, Msg: "malformed or cut off", Type: "value_error"}}}
+}
+
 // envelope is the body of every error: clients read detail, then message, then
 // error (behaviour 3.2).
 type envelope struct {
@@ -44,8 +58,12 @@ type problem struct {
 // fail answers with an error. What is not a *banksia.Error is an internal one:
 // its text goes to the log, not to the client.
 func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
-	if errors.Is(err, errClientGone) || r.Context().Err() != nil && errors.Is(err, context.Canceled) {
-		return
+	id, _ := r.Context().Value(requestIDKey{}).(string)
+	if errors.Is(err, errClientGone) || r.Context().Err() != nil {
+		s.cfg.Logger.DebugContext(r.Context(), "request cut off", "request_id", id, "error", err)
+		// Returning would send an empty 200, and the client may still be there
+		// to take it for a success, as when the server is stopping.
+		panic(http.ErrAbortHandler)
 	}
 	e, ok := errors.AsType[*banksia.Error](err)
 	if !ok {
@@ -56,25 +74,37 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 		status = http.StatusInternalServerError
 	}
 	if status >= 500 || e.Err != nil {
-		id, _ := r.Context().Value(requestIDKey{}).(string)
-		s.cfg.Logger.WarnContext(r.Context(), "request failed", "request_id", id, "method", r.Method, "path", r.URL.Path, "status", status, "error", err)
+		level := slog.LevelInfo
+		if status >= 500 {
+			level = slog.LevelError
+		}
+		s.cfg.Logger.Log(r.Context(), level, "request failed", "request_id", id, "status", status, "error", err)
 	}
 	if recorder, ok := w.(*recorder); ok && recorder.status != 0 {
 		// Half an answer is out. Cutting the connection is all that tells the
 		// client.
 		panic(http.ErrAbortHandler)
 	}
+	if body, ok := r.Body.(*incomingBody); ok {
+		body.drain()
+	}
 	header := w.Header()
-	if e.Retry > 0 {
+	header.Set("Cache-Control", "no-store")
+	if e.Retry > 0 { // SDKs ignore a longer one (behaviour 21.10)
 		header.Set("Retry-After", strconv.Itoa(min(int(math.Ceil(e.Retry.Seconds())), 60)))
 	}
-	if e.Final { // or the SDKs would repeat a 409 or a 5xx (behaviour 2.13)
+	if e.Final || status == http.StatusInsufficientStorage { // or the SDKs would repeat it (behaviour 2.13)
 		header.Set("X-Should-Retry", "false")
 	}
 	if status == http.StatusUnauthorized {
 		header.Set("WWW-Authenticate", `Bearer realm="banksia"`)
 	}
-	header.Del("Content-Disposition")
+	if err := write(w, status, newEnvelope(e)); err != nil {
+		panic(http.ErrAbortHandler)
+	}
+}
+
+func newEnvelope(e *banksia.Error) envelope {
 	body := envelope{Detail: e.Message, Error: string(e.Code), Message: e.Message}
 	if len(e.Fields) > 0 {
 		problems := make([]problem, len(e.Fields))
@@ -83,7 +113,5 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 		}
 		body.Detail = problems
 	}
-	if err := write(w, status, body); err != nil && !errors.Is(err, errClientGone) {
-		s.cfg.Logger.ErrorContext(r.Context(), "write error", "error", err)
-	}
+	return body
 }

@@ -45,11 +45,11 @@ func (s *Server) origin(r *http.Request) string {
 		scheme = "https"
 	}
 	if s.cfg.TrustForwarded {
-		if proto := r.Header.Get("X-Forwarded-Proto"); proto == "http" || proto == "https" {
+		if proto := forwarded(r, "X-Forwarded-Proto"); proto == "http" || proto == "https" {
 			scheme = proto
 		}
-		if forwarded := r.Header.Get("X-Forwarded-Host"); forwarded != "" {
-			host = forwarded
+		if name := forwarded(r, "X-Forwarded-Host"); name != "" {
+			host = name
 		}
 	}
 	if !validHost(host) {
@@ -58,9 +58,22 @@ func (s *Server) origin(r *http.Request) string {
 	return scheme + "://" + host
 }
 
+// forwarded is what the proxy next to the client says, in a list that each proxy
+// may have extended.
+func forwarded(r *http.Request, header string) string {
+	first, _, _ := strings.Cut(r.Header.Get(header), ",")
+	return strings.TrimSpace(first)
+}
+
+// validHost tells whether a host, with or without a port, can begin a URL.
 func validHost(host string) bool {
+	for _, c := range []byte(host) {
+		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.IndexByte("-._:[]", c) >= 0) {
+			return false
+		}
+	}
 	u, err := url.Parse("http://" + host)
-	return err == nil && host != "" && u.Host == host && u.User == nil && u.Path == ""
+	return err == nil && u.Hostname() != ""
 }
 
 // media is GET /media/{version}/{variant}/{name}: the bytes of a signed URL, with
@@ -79,6 +92,7 @@ func (s *Server) media(w http.ResponseWriter, r *http.Request, _ banksia.Scope) 
 	if err != nil {
 		return err
 	}
+	w.Header().Set("Cache-Control", "private, max-age=604800, immutable") // another rendering has another URL
 	return s.serveVariant(w, r, &version, &asset, variant)
 }
 
@@ -102,13 +116,32 @@ func (s *Server) serveVariant(w http.ResponseWriter, r *http.Request, v *banksia
 	header.Set("Content-Type", mimeType)
 	header.Set("Content-Security-Policy", "default-src 'none'; sandbox")
 	header.Set("Cross-Origin-Resource-Policy", "cross-origin")
-	header.Set("Cache-Control", "private, max-age=604800, immutable")
 	header.Set("ETag", `"`+hex.EncodeToString(v.ID[:])+"-"+string(variant)+`"`)
 	if variant == banksia.VariantOriginal {
 		header.Set("Content-Disposition", attachment(a.OriginalFileName))
 	}
-	http.ServeContent(w, r, "", info.ModTime, seeker{reader, info.Size})
+	http.ServeContent(rangeErrors{w}, r, "", info.ModTime, seeker{reader, info.Size})
 	return nil
+}
+
+// rangeErrors gives a range that cannot be served the envelope of every error,
+// where ServeContent would answer in plain text.
+type rangeErrors struct{ http.ResponseWriter }
+
+func (e rangeErrors) WriteHeader(status int) {
+	if status != http.StatusRequestedRangeNotSatisfiable {
+		e.ResponseWriter.WriteHeader(status)
+		return
+	}
+	e.Header().Del("Content-Disposition")
+	write(e.ResponseWriter, status, envelope{"The file has no such range.", "range_not_satisfiable", "The file has no such range."})
+}
+
+func (e rangeErrors) Write(p []byte) (int, error) {
+	if e.Header().Get("Content-Type") == "application/json" {
+		return len(p), nil
+	}
+	return e.ResponseWriter.Write(p)
 }
 
 // seeker spares ServeContent a seek to the end to learn the size.
@@ -128,7 +161,8 @@ func (s seeker) Seek(offset int64, whence int) (int64, error) {
 // clients, and in UTF-8 where that differs.
 func attachment(name string) string {
 	plain := strings.Map(func(r rune) rune {
-		if r > unicode.MaxASCII || r < 0x20 || r == '"' || r == '\\' || r == 0x7f {
+		// Some clients would decode percent signs.
+		if r > unicode.MaxASCII || r < 0x20 || r == '"' || r == '\\' || r == '%' || r == 0x7f {
 			return '_'
 		}
 		return r
@@ -140,19 +174,23 @@ func attachment(name string) string {
 	return text
 }
 
+// legacyCaching is for URLs that name an asset, whose rendering may change.
+const legacyCaching = "private, no-cache"
+
 // legacyDownload is GET /api/assets/{asset_id}/download of older clients.
 func (s *Server) legacyDownload(w http.ResponseWriter, r *http.Request, scope banksia.Scope) error {
 	asset, err := s.pathAsset(r, scope)
 	if err != nil {
 		return err
 	}
+	w.Header().Set("Cache-Control", legacyCaching)
 	return s.serveVariant(w, r, &asset.Version, &asset, banksia.VariantOriginal)
 }
 
 // legacyThumbnail is GET /api/assets/{asset_id}/thumbnail?size= of older clients:
 // the variant of that name, by default the thumbnail.
 func (s *Server) legacyThumbnail(w http.ResponseWriter, r *http.Request, scope banksia.Scope) error {
-	p := newParams(r.URL.Query())
+	p := newParams(r.URL.RawQuery)
 	variant := choice(p, "size", banksia.VariantThumbnail, banksia.VariantThumbnail, banksia.VariantSmall, banksia.VariantPreview, banksia.VariantFullsize)
 	if err := p.err(); err != nil {
 		return err
@@ -161,5 +199,6 @@ func (s *Server) legacyThumbnail(w http.ResponseWriter, r *http.Request, scope b
 	if err != nil {
 		return err
 	}
+	w.Header().Set("Cache-Control", legacyCaching)
 	return s.serveVariant(w, r, &asset.Version, &asset, variant)
 }

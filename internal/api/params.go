@@ -19,7 +19,16 @@ type params struct {
 	problems []banksia.FieldError
 }
 
-func newParams(values url.Values) *params { return &params{values: values} }
+// newParams reads a query. One that is not properly encoded is a problem: which
+// parameters it holds is anybody's guess.
+func newParams(query string) *params {
+	values, err := url.ParseQuery(query)
+	p := &params{values: values}
+	if err != nil {
+		p.problems = append(p.problems, banksia.FieldError{Loc: []string{"query"}, Msg: "is not properly encoded", Type: "value_error"})
+	}
+	return p
+}
 
 func (p *params) bad(name, message string) {
 	p.problems = append(p.problems, banksia.FieldError{Loc: []string{"query", name}, Msg: message, Type: "value_error"})
@@ -32,7 +41,7 @@ func (p *params) err() error {
 	}
 	texts := make([]string, len(p.problems))
 	for i, f := range p.problems {
-		texts[i] = f.Loc[1] + ": " + f.Msg
+		texts[i] = f.Loc[len(f.Loc)-1] + ": " + f.Msg
 	}
 	return &banksia.Error{Code: banksia.CodeValidation, Message: strings.Join(texts, "; "), Fields: p.problems}
 }

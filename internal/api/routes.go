@@ -34,14 +34,10 @@ func (s *Server) routes() []route {
 
 // ping tells that the server is there (behaviour 4.12).
 func (s *Server) ping(w http.ResponseWriter, r *http.Request, _ banksia.Scope) error {
-	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	_, err := w.Write([]byte("pong"))
-	return err
+	return send(w, http.StatusOK, "text/plain; charset=utf-8", []byte("pong"))
 }
 
-// openAPI serves the contract, the file openapi.yaml as JSON.
+// openAPI is GET /openapi.json.
 func (s *Server) openAPI(w http.ResponseWriter, r *http.Request, _ banksia.Scope) error {
-	w.Header().Set("Content-Type", "application/json")
-	_, err := w.Write(s.document)
-	return err
+	return send(w, http.StatusOK, "application/json", s.document)
 }

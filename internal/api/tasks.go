@@ -19,7 +19,7 @@ var taskTypes = []banksia.TaskType{"image_quality", "embedding", "face_detection
 
 // listTasks is GET /api/tasks/: a bare array, newest first (behaviour 17.1).
 func (s *Server) listTasks(w http.ResponseWriter, r *http.Request, scope banksia.Scope) error {
-	p := newParams(r.URL.Query())
+	p := newParams(r.URL.RawQuery)
 	filter := store.TaskFilter{
 		LibraryID: id[banksia.LibraryID](p, "library_id"),
 		Status:    choice(p, "status", "", banksia.TaskPending, banksia.TaskStarted, banksia.TaskSuccess, banksia.TaskFailure),

@@ -1,12 +1,13 @@
 package api
 
 import (
+	"bufio"
 	"errors"
-	"fmt"
 	"io"
 	"mime"
 	"mime/multipart"
 	"net/http"
+	"slices"
 
 	"github.com/banksia-photos/banksia"
 	"github.com/banksia-photos/banksia/internal/api/wire"
@@ -19,6 +20,8 @@ const (
 	maxTextPart = 64 << 10
 	// maxParts bounds the parts of an upload; the contract has six.
 	maxParts = 64
+	// readBuffer is how much is read from the connection at once.
+	readBuffer = 256 << 10
 )
 
 // createAsset is POST /api/assets. The parts come in any order and the file is
@@ -30,7 +33,9 @@ func (s *Server) createAsset(w http.ResponseWriter, r *http.Request, scope banks
 	}
 	form := uploadForm{texts: map[string]string{}}
 	defer form.discard()
-	if err := s.readUpload(r, scope, multipart.NewReader(r.Body, parameters["boundary"]), &form); err != nil {
+	// The multipart reader takes small pieces; the connection gives large ones.
+	body := bufio.NewReaderSize(r.Body, readBuffer)
+	if err := s.readUpload(r, scope, multipart.NewReader(body, parameters["boundary"]), &form); err != nil {
 		return err
 	}
 	request, err := form.request()
@@ -55,6 +60,9 @@ func (s *Server) createAsset(w http.ResponseWriter, r *http.Request, scope banks
 	return s.writeAsset(w, r, status, asset, wire.FullShape)
 }
 
+// textParts are the names of an upload's text parts.
+var textParts = []string{"device_asset_id", "device_id", "file_created_at", "file_modified_at", "library_id"}
+
 // uploadForm is what has been read of an upload.
 type uploadForm struct {
 	texts    map[string]string
@@ -77,7 +85,7 @@ func (s *Server) readUpload(r *http.Request, scope banksia.Scope, reader *multip
 			return nil
 		}
 		if err != nil {
-			return badMultipart(r, err)
+			return broken(err)
 		}
 		name := part.FormName()
 		switch {
@@ -88,10 +96,10 @@ func (s *Server) readUpload(r *http.Request, scope banksia.Scope, reader *multip
 			if err := s.readFile(r, scope, part, form); err != nil {
 				return err
 			}
-		default:
+		case slices.Contains(textParts, name):
 			text, err := io.ReadAll(io.LimitReader(part, maxTextPart+1))
 			if err != nil {
-				return badMultipart(r, err)
+				return broken(err)
 			}
 			if len(text) > maxTextPart {
 				return banksia.Invalid("body", name, "has more than %d bytes", maxTextPart)
@@ -100,6 +108,7 @@ func (s *Server) readUpload(r *http.Request, scope banksia.Scope, reader *multip
 				return banksia.Invalid("body", name, "is there twice")
 			}
 			form.texts[name] = string(text)
+		default: // as unknown parameters are ignored; the next part skips it
 		}
 	}
 	return banksia.Invalid("body", "body", "has more than %d parts", maxParts)
@@ -124,10 +133,10 @@ func (s *Server) readFile(r *http.Request, scope banksia.Scope, part *multipart.
 			return err
 		}
 	}
-	broken := &brokenBody{reader: part}
-	form.file, err = s.catalog.Receive(r.Context(), broken)
-	if err != nil && broken.err != nil {
-		return badMultipart(r, broken.err)
+	content := &brokenBody{reader: part}
+	form.file, err = s.catalog.Receive(r.Context(), content)
+	if err != nil && content.err != nil {
+		return broken(content.err)
 	}
 	return err
 }
@@ -144,15 +153,6 @@ func (b *brokenBody) Read(p []byte) (int, error) {
 		b.err = err
 	}
 	return n, err
-}
-
-// badMultipart tells a malformed body from a client that went away.
-func badMultipart(r *http.Request, err error) error {
-	if r.Context().Err() != nil {
-		return fmt.Errorf("%w: %w", errClientGone, err)
-	}
-	return &banksia.Error{Code: banksia.CodeValidation, Message: "The multipart body is malformed or broke off.", Err: err,
-		Fields: []banksia.FieldError{{Loc: []string{"body"}, Msg: "malformed or cut off multipart body", Type: "value_error"}}}
 }
 
 // partial is the request as far as it is known.
@@ -181,7 +181,7 @@ func (f *uploadForm) request() (catalog.UploadRequest, error) {
 	text := func(name string) string {
 		value, ok := f.texts[name]
 		if !ok {
-			bad(name, "is required")
+			problems = append(problems, banksia.FieldError{Loc: []string{"body", name}, Msg: "is required", Type: "missing"})
 		}
 		return value
 	}
