@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"os/exec"
 	"slices"
 	"strings"
@@ -134,6 +135,43 @@ func TestImportRules(t *testing.T) {
 	reached := violations([]goPackage{{ImportPath: module + "/internal/media", Deps: []string{"net/http"}}})
 	if len(reached) != 1 {
 		t.Errorf("media reaches net/http through others: found %q", reached)
+	}
+}
+
+// docs/dependencies.md gives a reason for each module and Debian package.
+func TestDependenciesAreExplained(t *testing.T) {
+	t.Parallel()
+	read := func(name string) string {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	explained := read("docs/dependencies.md")
+	count := 0
+	for line := range strings.Lines(read("go.mod")) {
+		path, version, _ := strings.Cut(strings.TrimSpace(line), " ")
+		if !strings.HasPrefix(version, "v") || strings.Contains(version, "// indirect") {
+			continue
+		}
+		count++
+		if !strings.Contains(explained, strings.TrimPrefix(path, "golang.org/")) {
+			t.Errorf("docs/dependencies.md does not explain the module %s", path)
+		}
+	}
+	for line := range strings.Lines(read("scripts/packages.txt")) {
+		fields := strings.Fields(line)
+		if len(fields) < 3 || fields[0] == "#" {
+			continue
+		}
+		count++
+		if !strings.Contains(explained, fields[1]) {
+			t.Errorf("docs/dependencies.md does not explain the package %s", fields[1])
+		}
+	}
+	if count < 15 {
+		t.Errorf("only %d dependencies were read", count)
 	}
 }
 
