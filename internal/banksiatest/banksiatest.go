@@ -8,6 +8,8 @@ package banksiatest
 import (
 	"bytes"
 	"context"
+	"crypto/sha1"
+	"crypto/sha256"
 	"encoding/json"
 	"image"
 	"image/color"
@@ -19,6 +21,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -40,6 +43,7 @@ import (
 // Server is a running program with an owner, who has one library.
 type Server struct {
 	URL     string
+	Handler http.Handler // what answers at the URL
 	Store   *store.Store
 	Catalog *catalog.Catalog
 	Blobs   *local.Store
@@ -70,8 +74,20 @@ func (l *Log) String() string {
 
 var document = sync.OnceValues(func() (*spec.Document, error) { return spec.Load(api.Document) })
 
+// Config is what a test may want otherwise.
+type Config struct {
+	API api.Config       // its logger is set
+	Now func() time.Time // the clock of the store and of signatures; nil: the system's
+}
+
 // NewServer starts a program on a folder of its own; it ends with the test.
 func NewServer(t testing.TB) *Server {
+	t.Helper()
+	return NewServerWith(t, Config{})
+}
+
+// NewServerWith is NewServer with another configuration.
+func NewServerWith(t testing.TB, cfg Config) *Server {
 	t.Helper()
 	ctx := context.Background()
 	must := func(err error) {
@@ -84,7 +100,7 @@ func NewServer(t testing.TB) *Server {
 	logger := slog.New(slog.NewTextHandler(s.Log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	folder := t.TempDir()
 	var err error
-	s.Store, err = store.Open(ctx, store.Config{Path: filepath.Join(folder, "banksia.db")})
+	s.Store, err = store.Open(ctx, store.Config{Path: filepath.Join(folder, "banksia.db"), Now: cfg.Now})
 	must(err)
 	t.Cleanup(func() { s.Store.Close() })
 	s.Blobs, err = local.Open(filepath.Join(folder, "blobs"))
@@ -108,7 +124,8 @@ func NewServer(t testing.TB) *Server {
 	s.Library = libraries[0].ID
 	signer, err := auth.NewSigner(ctx, s.Store)
 	must(err)
-	handler, err := api.New(api.Config{Logger: logger}, s.Store, s.Catalog, deriver, auth.NewAuthenticator(s.Store, logger), signer)
+	cfg.API.Logger = logger
+	handler, err := api.New(cfg.API, s.Store, s.Catalog, deriver, auth.NewAuthenticator(s.Store, logger), signer)
 	must(err)
 	s.Key = s.NewKey(t, banksia.Actions, nil)
 	runner.Start(ctx)
@@ -117,6 +134,7 @@ func NewServer(t testing.TB) *Server {
 		defer cancel()
 		runner.Stop(ctx)
 	})
+	s.Handler = handler
 	server := httptest.NewServer(handler)
 	t.Cleanup(server.Close)
 	s.URL = server.URL
@@ -287,6 +305,42 @@ func JPEG(t testing.TB, width, height int, seed uint8) []byte {
 		t.Fatal(err)
 	}
 	return buffer.Bytes()
+}
+
+// AddAsset stores the rows of a photo without its bytes; change makes it the one
+// that a test needs.
+func (s *Server) AddAsset(t testing.TB, change func(a *banksia.Asset, m *banksia.Metadata)) banksia.Asset {
+	t.Helper()
+	return s.AddAssets(t, 1, func(_ int, a *banksia.Asset, m *banksia.Metadata) { change(a, m) })[0]
+}
+
+// AddAssets is AddAsset for many, numbered from 0.
+func (s *Server) AddAssets(t testing.TB, n int, change func(i int, a *banksia.Asset, m *banksia.Metadata)) []banksia.Asset {
+	t.Helper()
+	assets := make([]banksia.Asset, n)
+	err := s.Store.Write(context.Background(), func(tx *store.Tx) error {
+		for i := range assets {
+			now := s.Store.Now()
+			sum256, sum1 := sha256.Sum256(strconv.AppendInt(nil, int64(i)+now.UnixNano(), 10)), sha1.Sum(strconv.AppendInt(nil, int64(i), 10))
+			a, m := banksia.Asset{
+				ID: banksia.NewID[banksia.AssetID](now), LibraryID: s.Library, MediaType: banksia.Image, CreatedAt: now, UpdatedAt: now, OriginalFileName: "photo.jpg",
+				File: banksia.FileData{DeviceAssetID: "photo", DeviceID: "test", SizeBytes: 1000, SHA256: sum256[:], SHA1: sum1[:]},
+				Version: banksia.Version{ID: banksia.NewID[banksia.VersionID](now), Kind: banksia.KindOriginal, MIMEType: "image/jpeg", Width: 4000, Height: 3000,
+					SizeBytes: 1000, SHA256: sum256[:], CreatedAt: now, VariantMIMEType: "image/jpeg", Displayable: true},
+			}, banksia.Metadata{}
+			change(i, &a, &m)
+			a.LocalDateTime = store.CaptureTime(&m, a.File.CreatedAt)
+			if err := tx.InsertAsset(&a, &m); err != nil {
+				return err
+			}
+			assets[i] = a
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return assets
 }
 
 // Finished waits until all background work is done.
