@@ -10,7 +10,7 @@ PLACES := internal/place/data/places.bin
 
 # Packages whose tests also run under the race detector: those that share state
 # between goroutines. The others would double the time and find nothing.
-RACE := ./internal/store ./internal/task ./internal/catalog ./internal/auth ./internal/blob/... ./internal/api
+RACE := ./internal/task ./internal/catalog ./internal/auth ./internal/blob/... ./internal/api
 
 .PHONY: help run build test check verify generate fmt bench load fuzz
 
