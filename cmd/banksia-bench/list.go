@@ -128,7 +128,7 @@ func (c *client) cases(ctx context.Context, album string) ([]benchCase, error) {
 				people[person.ID]++
 			}
 		}
-		if len(p.Data) > 0 {
+		if len(p.Data) > 0 && (p.HasMore || deep == "") {
 			deep, deepPage = p.Data[len(p.Data)-1].ID, number*10
 			query.Set("starting_after_id", deep)
 			query.Set("include", "") // people of the first page are enough
@@ -139,6 +139,9 @@ func (c *client) cases(ctx context.Context, album string) ([]benchCase, error) {
 		if !p.HasMore {
 			break
 		}
+	}
+	if deep == "" {
+		return nil, fmt.Errorf("the library is empty")
 	}
 	frequent := []string{}
 	for id := range people {
