@@ -17,6 +17,7 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/banksia-photos/banksia"
@@ -255,10 +256,15 @@ func requestID(given string) string {
 	return hex.EncodeToString(random[:])
 }
 
+// buffers are reused: a page of 200 whole assets has about a megabyte.
+var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
 // write sends a JSON body.
 func write(w http.ResponseWriter, status int, body any) error {
-	var buffer bytes.Buffer
-	encoder := json.NewEncoder(&buffer)
+	buffer := buffers.Get().(*bytes.Buffer)
+	defer buffers.Put(buffer)
+	buffer.Reset()
+	encoder := json.NewEncoder(buffer)
 	encoder.SetEscapeHTML(false) // the type is JSON, and nosniff says so
 	if err := encoder.Encode(body); err != nil {
 		return fmt.Errorf("encode response: %w", err)

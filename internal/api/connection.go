@@ -69,11 +69,12 @@ func (b *incomingBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// end lifts the deadline: from here on the server only watches whether the client
-// is still there.
+// end lifts the deadline after the last byte: from there on the server only watches
+// whether the client is still there. After any other error it must stay, for the
+// server tries once more to read the rest.
 func (b *incomingBody) end(err error) {
-	if err != nil {
-		b.ended = true
+	b.ended = b.ended || err != nil
+	if err == io.EOF {
 		b.connection.SetReadDeadline(time.Time{})
 	}
 }

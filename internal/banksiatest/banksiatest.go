@@ -346,17 +346,30 @@ func (s *Server) AddAssets(t testing.TB, n int, change func(i int, a *banksia.As
 // Finished waits until all background work is done.
 func (s *Server) Finished(t testing.TB) {
 	t.Helper()
-	for range 6000 {
+	s.await(t, "the background work does not end", func() bool {
 		n, err := s.Store.UnfinishedTasks(context.Background())
 		if err != nil {
 			t.Fatal(err)
 		}
-		if n == 0 {
+		return n == 0
+	})
+}
+
+// Logged waits until the log holds a text.
+func (s *Server) Logged(t testing.TB, text string) {
+	t.Helper()
+	s.await(t, "this is never logged: "+text, func() bool { return strings.Contains(s.Log.String(), text) })
+}
+
+func (s *Server) await(t testing.TB, problem string, done func() bool) {
+	t.Helper()
+	for range 6000 {
+		if done() {
 			return
 		}
 		time.Sleep(10 * time.Millisecond) // between two looks at a condition
 	}
-	t.Fatalf("the background work does not end:\n%s", s.Log)
+	t.Fatalf("%s:\n%s", problem, s.Log)
 }
 
 // Query encodes pairs of names and values.
