@@ -188,12 +188,11 @@ func (s *Server) legacyDownload(w http.ResponseWriter, r *http.Request, scope ba
 }
 
 // legacyThumbnail is GET /api/assets/{asset_id}/thumbnail?size= of older clients:
-// the variant of that name, by default the thumbnail.
+// the variant of that name, or the thumbnail where there is none.
 func (s *Server) legacyThumbnail(w http.ResponseWriter, r *http.Request, scope banksia.Scope) error {
-	p := newParams(r.URL.RawQuery)
-	variant := choice(p, "size", banksia.VariantThumbnail, banksia.VariantThumbnail, banksia.VariantSmall, banksia.VariantPreview, banksia.VariantFullsize)
-	if err := p.err(); err != nil {
-		return err
+	variant := banksia.VariantName(r.URL.Query().Get("size"))
+	if variant != banksia.VariantFullsize && banksia.LongestEdge[variant] == 0 {
+		variant = banksia.VariantThumbnail
 	}
 	asset, err := s.pathAsset(r, scope)
 	if err != nil {
