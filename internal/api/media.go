@@ -120,13 +120,16 @@ func (s *Server) serveVariant(w http.ResponseWriter, r *http.Request, v *banksia
 	if variant == banksia.VariantOriginal {
 		header.Set("Content-Disposition", attachment(a.OriginalFileName))
 	}
-	http.ServeContent(rangeErrors{w}, r, "", info.ModTime, seeker{reader, info.Size})
+	http.ServeContent(rangeErrors{w, info.Size}, r, "", info.ModTime, seeker{reader, info.Size})
 	return nil
 }
 
 // rangeErrors gives a range that cannot be served the envelope of every error,
 // where ServeContent would answer in plain text.
-type rangeErrors struct{ http.ResponseWriter }
+type rangeErrors struct {
+	http.ResponseWriter
+	size int64
+}
 
 func (e rangeErrors) WriteHeader(status int) {
 	if status != http.StatusRequestedRangeNotSatisfiable {
@@ -134,6 +137,7 @@ func (e rangeErrors) WriteHeader(status int) {
 		return
 	}
 	e.Header().Del("Content-Disposition")
+	e.Header().Set("Content-Range", "bytes */"+strconv.FormatInt(e.size, 10))
 	write(e.ResponseWriter, status, envelope{"The file has no such range.", "range_not_satisfiable", "The file has no such range."})
 }
 
