@@ -10,6 +10,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -43,19 +44,16 @@ func hash(secret string) []byte {
 // read (behaviour 4.3).
 func ParseActions(text string) ([]banksia.Action, error) {
 	var actions []banksia.Action
-	read := false
 	for _, name := range strings.Split(text, ",") {
-		action, known := banksia.Action(strings.TrimSpace(name)), false
-		for _, a := range banksia.Actions {
-			known = known || a == action
-		}
-		if !known {
+		action := banksia.Action(strings.TrimSpace(name))
+		if !slices.Contains(banksia.Actions, action) {
 			return nil, fmt.Errorf("%q is not one of read, write, delete, delete_permanently", name)
 		}
-		read = read || action == banksia.Read
-		actions = append(actions, action)
+		if !slices.Contains(actions, action) {
+			actions = append(actions, action)
+		}
 	}
-	if !read {
+	if !slices.Contains(actions, banksia.Read) {
 		return nil, fmt.Errorf("every key needs read")
 	}
 	return actions, nil
@@ -118,12 +116,15 @@ const flushInterval = 10 * time.Second
 func (a *Authenticator) Run(ctx context.Context) {
 	ticker := time.NewTicker(flushInterval)
 	defer ticker.Stop()
-	for ctx.Err() == nil {
+	for {
 		select {
 		case <-ticker.C:
 		case <-ctx.Done():
 		}
 		a.Flush(context.WithoutCancel(ctx))
+		if ctx.Err() != nil {
+			return
+		}
 	}
 }
 

@@ -1,0 +1,253 @@
+package auth
+
+import (
+	"context"
+	"log/slog"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/banksia-photos/banksia"
+	"github.com/banksia-photos/banksia/internal/store"
+)
+
+// rig is a database with one user and one library; the clock stands still until a
+// test moves it.
+type rig struct {
+	store   *store.Store
+	path    string
+	now     time.Time
+	user    banksia.User
+	library banksia.Library
+}
+
+func newRig(t *testing.T) *rig {
+	t.Helper()
+	r := &rig{path: filepath.Join(t.TempDir(), "banksia.db"), now: time.Date(2026, 4, 29, 10, 11, 12, 0, time.UTC)}
+	r.store = r.open(t)
+	r.user = banksia.User{ID: banksia.NewID[banksia.UserID](r.now), IsActive: true, CreatedAt: r.now, UpdatedAt: r.now}
+	r.library = banksia.Library{ID: banksia.NewID[banksia.LibraryID](r.now), UserID: r.user.ID, Name: "a", CreatedAt: r.now, UpdatedAt: r.now}
+	r.write(t, func(tx *store.Tx) error {
+		if err := tx.InsertUser(&r.user); err != nil {
+			return err
+		}
+		return tx.InsertLibrary(&r.library)
+	})
+	return r
+}
+
+// open opens the database as one more process would.
+func (r *rig) open(t *testing.T) *store.Store {
+	t.Helper()
+	s, err := store.Open(t.Context(), store.Config{Path: r.path, Now: func() time.Time { return r.now }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s
+}
+
+func (r *rig) write(t *testing.T, f func(*store.Tx) error) {
+	t.Helper()
+	if err := r.store.Write(t.Context(), f); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (r *rig) newKey(t *testing.T, actions []banksia.Action, libraries []banksia.LibraryID) (banksia.APIKey, string) {
+	t.Helper()
+	key, secret, err := NewAPIKey(t.Context(), r.store, r.user.ID, "test", actions, libraries)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key, secret
+}
+
+// behaviour 4.1, 4.2, 4.7: a key has the scope it was made with; only its hash is
+// stored.
+func TestKeys(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	a := NewAuthenticator(r.store, slog.New(slog.DiscardHandler))
+	_, wide := r.newKey(t, banksia.Actions, nil)
+	_, narrow := r.newKey(t, []banksia.Action{banksia.Read, banksia.Write}, []banksia.LibraryID{r.library.ID})
+	_, none := r.newKey(t, []banksia.Action{banksia.Read}, []banksia.LibraryID{})
+	if !regexp.MustCompile(`^apikey_[\w-]{43}$`).MatchString(wide) || wide == narrow {
+		t.Errorf("keys: %s, %s", wide, narrow)
+	}
+	for _, test := range []struct {
+		header    string
+		actions   []banksia.Action
+		libraries []banksia.LibraryID
+	}{
+		{"Bearer " + wide, banksia.Actions, nil},
+		{"bearer  " + wide + " ", banksia.Actions, nil}, // schemes are case-insensitive (RFC 9110)
+		{"Bearer " + narrow, []banksia.Action{banksia.Read, banksia.Write}, []banksia.LibraryID{r.library.ID}},
+		{"Bearer " + none, []banksia.Action{banksia.Read}, []banksia.LibraryID{}},
+	} {
+		scope, err := a.Scope(t.Context(), test.header)
+		if err != nil || scope.UserID != r.user.ID || !slices.Equal(scope.Actions, test.actions) || !slices.Equal(scope.LibraryIDs, test.libraries) || (scope.LibraryIDs == nil) != (test.libraries == nil) {
+			t.Errorf("%s: %+v, %v", test.header, scope, err)
+		}
+	}
+	for _, header := range []string{"", "Bearer", "Bearer ", "Basic " + wide, wide, "Bearer x" + wide, "Bearer " + wide[:len(wide)-1], "Bearer " + strings.ToUpper(wide), "Bearer apikey_", "Bearer " + wide + "\x00", "Bearer " + strings.Repeat("x", 1<<20)} {
+		if _, err := a.Scope(t.Context(), header); banksia.ErrorCode(err) != banksia.CodeUnauthorized {
+			t.Errorf("%.80q: %v", header, err)
+		}
+	}
+}
+
+// behaviour 4.4 and 4.11: revoking and deactivating act at once, also from another
+// process, and only on one's own.
+func TestRevocation(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	a, other := NewAuthenticator(r.store, slog.New(slog.DiscardHandler)), r.open(t)
+	key, secret := r.newKey(t, banksia.Actions, nil)
+	_, second := r.newKey(t, banksia.Actions, nil)
+	works := func(secret string) bool {
+		t.Helper()
+		_, err := a.Scope(t.Context(), "Bearer "+secret)
+		if err != nil && banksia.ErrorCode(err) != banksia.CodeUnauthorized {
+			t.Error(err)
+		}
+		return err == nil
+	}
+	if !works(secret) || !works(second) {
+		t.Fatal("new keys do not work")
+	}
+	err := other.Write(t.Context(), func(tx *store.Tx) error {
+		return tx.RevokeAPIKey(banksia.NewID[banksia.UserID](r.now), key.ID)
+	})
+	if banksia.ErrorCode(err) != banksia.CodeNotFound || !works(secret) {
+		t.Errorf("a stranger revokes: %v", err)
+	}
+	for range 2 { // twice is the same as once
+		if err := other.Write(t.Context(), func(tx *store.Tx) error { return tx.RevokeAPIKey(r.user.ID, key.ID) }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if works(secret) || !works(second) {
+		t.Error("the wrong key was revoked")
+	}
+	keys, err := r.store.ListAPIKeys(t.Context(), r.user.ID)
+	if err != nil || len(keys) != 2 || keys[0].IsActive == keys[1].IsActive {
+		t.Errorf("%+v, %v", keys, err) // still listed
+	}
+	r.write(t, func(tx *store.Tx) error {
+		_, err := tx.Exec(`UPDATE users SET is_active = FALSE`)
+		return err
+	})
+	if works(second) {
+		t.Error("the key of an inactive user works")
+	}
+}
+
+// behaviour 4.4: last_used_at is stored, late but not lost.
+func TestLastUse(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	a := NewAuthenticator(r.store, slog.New(slog.DiscardHandler))
+	_, secret := r.newKey(t, banksia.Actions, nil)
+	r.newKey(t, banksia.Actions, nil)
+	r.now = r.now.Add(time.Hour)
+	for range 3 {
+		if _, err := a.Scope(t.Context(), "Bearer "+secret); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	stop()
+	a.Run(ctx) // stores what there is before it returns
+	keys, err := r.store.ListAPIKeys(t.Context(), r.user.ID)
+	if err != nil || len(keys) != 2 {
+		t.Fatal(keys, err)
+	}
+	used := 0
+	for _, k := range keys {
+		if k.LastUsedAt != nil {
+			used++
+			if !k.LastUsedAt.Equal(r.now) {
+				t.Errorf("last used at %s, want %s", k.LastUsedAt, r.now)
+			}
+		}
+	}
+	if used != 1 {
+		t.Errorf("%d keys are used", used)
+	}
+}
+
+// The credential of the machine is good for this process alone.
+func TestLocalCredential(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	a, other := NewAuthenticator(r.store, slog.New(slog.DiscardHandler)), NewAuthenticator(r.store, slog.New(slog.DiscardHandler))
+	credential := a.AllowLocal(r.user.ID)
+	scope, err := a.Scope(t.Context(), "Bearer "+credential)
+	if err != nil || scope.UserID != r.user.ID || !scope.Allows(banksia.DeletePermanently) || scope.LibraryIDs != nil {
+		t.Errorf("%+v, %v", scope, err)
+	}
+	if _, err := other.Scope(t.Context(), "Bearer "+credential); banksia.ErrorCode(err) != banksia.CodeUnauthorized {
+		t.Errorf("another process: %v", err)
+	}
+	if _, err := a.Scope(t.Context(), "Bearer "); banksia.ErrorCode(err) != banksia.CodeUnauthorized {
+		t.Errorf("no credential: %v", err)
+	}
+}
+
+// behaviour 4.3.
+func TestParseActions(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string][]banksia.Action{
+		"read": {banksia.Read}, "read,write": {banksia.Read, banksia.Write}, " write , read": {banksia.Write, banksia.Read},
+		"read,write,delete,delete_permanently": banksia.Actions, "write": nil, "": nil, "read,": nil, "READ": nil, "read,admin": nil, "read,read": {banksia.Read},
+	} {
+		got, err := ParseActions(text)
+		if !slices.Equal(got, want) || (err == nil) != (want != nil) {
+			t.Errorf("%q: %v, %v", text, got, err)
+		}
+	}
+}
+
+// Signatures are the same in every process on the database, and differ between
+// databases.
+func TestSignersAgree(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	sign := func(s *store.Store) (*Signer, string) {
+		t.Helper()
+		signer, err := NewSigner(t.Context(), s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return signer, signer.Sign(banksia.VersionID{1}, banksia.VariantSmall, signer.Expiry())
+	}
+	signer, one := sign(r.store)
+	if _, two := sign(r.open(t)); one != two {
+		t.Errorf("%s, %s", one, two)
+	}
+	if _, two := sign(newRig(t).store); one == two {
+		t.Errorf("two databases sign alike: %s", one)
+	}
+	if left := time.Unix(signer.Expiry(), 0).Sub(r.now); left < 24*time.Hour { // behaviour 21.7
+		t.Errorf("URLs work for %s", left)
+	}
+}
+
+func BenchmarkSign(b *testing.B) {
+	s, err := store.Open(b.Context(), store.Config{Path: filepath.Join(b.TempDir(), "banksia.db")})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer s.Close()
+	signer, err := NewSigner(b.Context(), s)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		signer.Sign(banksia.VersionID{1}, banksia.VariantThumbnail, 1778112000)
+	}
+}
