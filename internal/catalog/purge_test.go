@@ -138,6 +138,7 @@ func TestPurgeAgainstUpload(t *testing.T) {
 	}
 	running.Wait()
 	r.settled(t)
+	r.runner.Stop(t.Context()) // a drawing whose task was purged may still run
 	if found := r.originals(t); len(found) > 0 {
 		t.Errorf("originals are left: %v", found)
 	}

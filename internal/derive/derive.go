@@ -231,6 +231,7 @@ func (d *Deriver) draw(ctx context.Context, v *banksia.Version, wanted []banksia
 // keep moves drawn files into the store, side by side because each move waits for
 // the disk.
 func (d *Deriver) keep(ctx context.Context, v *banksia.Version, orders []media.Order, mimeType string) error {
+	ctx = context.WithoutCancel(ctx) // or files of a purged version could stay
 	var moves errgroup.Group
 	for _, order := range orders {
 		moves.Go(func() error { return d.blobs.Adopt(ctx, blob.Derived(v.ID, order.Variant), order.Path) })

@@ -11,6 +11,7 @@ import (
 	"image/png"
 	"math"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -301,7 +302,12 @@ func TestDrawVideoUpright(t *testing.T) {
 	lying, turned := filepath.Join(dir, "lying.mp4"), filepath.Join(dir, "turned.mp4")
 	// Shorter than a second, so that the still is the first frame.
 	tool(t, "ffmpeg", "-v", "error", "-nostdin", "-loop", "1", "-i", base, "-t", "0.4", "-r", "10", "-pix_fmt", "yuv420p", "-c:v", "libx264", lying)
-	tool(t, "ffmpeg", "-v", "error", "-nostdin", "-i", lying, "-c", "copy", "-metadata:s:v", "rotate=90", turned)
+	// The tag was how ffmpeg wrote a rotation up to 6, the option is since 6.
+	if help, _ := exec.Command("ffmpeg", "-hide_banner", "-h", "full").Output(); strings.Contains(string(help), "-display_rotation") {
+		tool(t, "ffmpeg", "-v", "error", "-nostdin", "-display_rotation", "-90", "-i", lying, "-c", "copy", turned)
+	} else {
+		tool(t, "ffmpeg", "-v", "error", "-nostdin", "-i", lying, "-c", "copy", "-metadata:s:v", "rotate=90", turned)
+	}
 	format, _ := FormatByName(turned)
 	info, err := pool.Describe(t.Context(), turned, format)
 	if err != nil || info.Width != 400 || info.Height != 600 {
