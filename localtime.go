@@ -114,19 +114,24 @@ func checkYear(t LocalTime) (LocalTime, error) {
 // String writes ISO 8601 with the offset when it is known and no suffix when it
 // is not (behaviour 2.8); the fraction only when there is one.
 func (t LocalTime) String() string {
-	text := time.UnixMicro(t.Wall).UTC().Format("2006-01-02T15:04:05.999999")
-	if t.Offset == nil {
-		return text
-	}
-	sign, minutes := '+', *t.Offset
-	if minutes < 0 {
-		sign, minutes = '-', -minutes
-	}
-	return fmt.Sprintf("%s%c%02d:%02d", text, sign, minutes/60, minutes%60)
+	text, _ := t.MarshalText()
+	return string(text)
 }
 
 // MarshalText and UnmarshalText carry the text form through JSON.
-func (t LocalTime) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
+func (t LocalTime) MarshalText() ([]byte, error) {
+	const longest = len("2006-01-02T15:04:05.999999+00:00")
+	text := time.UnixMicro(t.Wall).UTC().AppendFormat(make([]byte, 0, longest), "2006-01-02T15:04:05.999999")
+	if t.Offset == nil {
+		return text, nil
+	}
+	sign, minutes := byte('+'), *t.Offset
+	if minutes < 0 {
+		sign, minutes = '-', -minutes
+	}
+	digit := func(n int) byte { return '0' + byte(n%10) }
+	return append(text, sign, digit(minutes/600), digit(minutes/60), ':', digit(minutes%60/10), digit(minutes%60)), nil
+}
 
 func (t *LocalTime) UnmarshalText(text []byte) (err error) {
 	*t, err = ParseLocalTime(string(text))

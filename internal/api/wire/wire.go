@@ -19,7 +19,8 @@ type Page[T any] struct {
 type Time time.Time
 
 func (t Time) MarshalText() ([]byte, error) {
-	return time.Time(t).UTC().AppendFormat(nil, "2006-01-02T15:04:05.999999Z07:00"), nil
+	const longest = len("2006-01-02T15:04:05.999999Z")
+	return time.Time(t).UTC().AppendFormat(make([]byte, 0, longest), "2006-01-02T15:04:05.999999Z07:00"), nil
 }
 
 func timeOf(t *time.Time) *Time {
