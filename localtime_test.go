@@ -25,6 +25,17 @@ func TestParseLocalTime(t *testing.T) {
 	}
 }
 
+// Every offset is written so that it is read back.
+func TestLocalTimeOffsets(t *testing.T) {
+	for minutes := -MaxOffsetMinutes; minutes <= MaxOffsetMinutes; minutes++ {
+		text := LocalTime{Wall: 1, Offset: &minutes}.String()
+		got, err := ParseLocalTime(text)
+		if err != nil || got.Offset == nil || *got.Offset != minutes || got.Wall != 1 {
+			t.Errorf("%d minutes are written %s and read %s, %v", minutes, text, got, err)
+		}
+	}
+}
+
 func FuzzParseLocalTime(f *testing.F) {
 	f.Add("2023-11-07T05:31:56.123456+00:00")
 	f.Add("2023-11-07")
