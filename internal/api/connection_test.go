@@ -118,7 +118,8 @@ func TestPatienceWithSenders(t *testing.T) {
 // A client that takes nothing more is cut off.
 func TestPatienceWithReaders(t *testing.T) {
 	t.Parallel()
-	s := banksiatest.NewServerWith(t, banksiatest.Config{API: api.Config{Patience: 50 * time.Millisecond}})
+	// Enough for the upload below on a busy machine.
+	s := banksiatest.NewServerWith(t, banksiatest.Config{API: api.Config{Patience: time.Second}})
 	const size = 32 << 20 // more than two sockets hold
 	a := upload(t, s, "a.mkv", append([]byte("\x1a\x45\xdf\xa3"), make([]byte, size)...))
 	c := dial(t, s)
