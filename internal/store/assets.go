@@ -195,7 +195,7 @@ func (s *Store) assetsMatching(ctx context.Context, scope banksia.Scope, library
 		for chunk := range chunks(values) {
 			var q query
 			text := `SELECT ` + assetColumns + ` FROM assets a JOIN asset_versions v ON v.id = a.current_version_id WHERE a.library_id = ` + q.arg(library)
-			if deviceID != "" || column == "a.device_asset_id" {
+			if column == "a.device_asset_id" { // a device's ids mean nothing without it
 				text += ` AND a.device_id = ` + q.arg(deviceID)
 			}
 			text += ` AND ` + column + ` IN (` + list(&q, chunk) + `) AND ` + q.visible(scope, "a.library_id")

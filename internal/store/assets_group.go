@@ -59,7 +59,7 @@ func (tx *Tx) newestBelow(f AssetFilter, below int64) (newest int64, found bool,
 		return 0, false, err
 	}
 	candidates := selection.candidates(f, func(string) string { return " AND s.local_datetime < " + selection.q.arg(below) })
-	text := "SELECT k.time FROM " + selection.from(candidates+" ORDER BY time DESC LIMIT "+selection.q.arg(int64(math.MaxInt64)), false)
+	text := "SELECT k.time FROM " + selection.from(candidates+" ORDER BY time DESC LIMIT "+selection.q.arg(int64(math.MaxInt64)), candidatesOnly)
 	err = tx.QueryRow(text+" ORDER BY k.time DESC LIMIT 1", selection.q.args...).Scan(&newest)
 	if errors.Is(err, sql.ErrNoRows) {
 		return 0, false, nil
@@ -76,7 +76,7 @@ func (tx *Tx) countBetween(f AssetFilter, from, to int64) (count int64, err erro
 	candidates := selection.candidates(f, func(string) string {
 		return " AND s.local_datetime BETWEEN " + selection.q.arg(from) + " AND " + selection.q.arg(to)
 	})
-	err = tx.QueryRow("SELECT COUNT(*) FROM "+selection.from(candidates, false), selection.q.args...).Scan(&count)
+	err = tx.QueryRow("SELECT COUNT(*) FROM "+selection.from(candidates, candidatesOnly), selection.q.args...).Scan(&count)
 	return count, err
 }
 
@@ -130,7 +130,7 @@ func (tx *Tx) clusterAssets(f AssetFilter, cellSize float64) ([]GeoCluster, erro
 	var clusters []GeoCluster
 	at := selection.at()
 	text := "SELECT " + row + " AS cell_row, " + column + " AS cell_column, COUNT(*) AS n, AVG(" + at + ".latitude), AVG(" + at + ".longitude), MAX(k.time) FROM " +
-		selection.from(selection.candidates(f, nil), at == "a") + " GROUP BY cell_row, cell_column ORDER BY n DESC, cell_row, cell_column LIMIT " + selection.q.arg(MaxGeoClusters+1)
+		selection.from(selection.candidates(f, nil), selection.reach()) + " GROUP BY cell_row, cell_column ORDER BY n DESC, cell_row, cell_column LIMIT " + selection.q.arg(MaxGeoClusters+1)
 	err = tx.each(text, selection.q.args, func(rows *sql.Rows) error {
 		var c cell
 		var cluster GeoCluster
@@ -149,7 +149,7 @@ func (tx *Tx) clusterAssets(f AssetFilter, cellSize float64) ([]GeoCluster, erro
 		q := &selection.q
 		row, column := selection.grid(cellSize)
 		candidates := selection.candidates(f, func(string) string { return " AND s.local_datetime = " + q.arg(c.newest) })
-		text := "SELECT k.id FROM " + selection.from(candidates, selection.at() == "a") + " AND " + row + " = " + q.arg(c.row) + " AND " + column + " = " + q.arg(c.column) + " ORDER BY k.id DESC LIMIT 1"
+		text := "SELECT k.id FROM " + selection.from(candidates, selection.reach()) + " AND " + row + " = " + q.arg(c.row) + " AND " + column + " = " + q.arg(c.column) + " ORDER BY k.id DESC LIMIT 1"
 		if err := tx.QueryRow(text, q.args...).Scan(&clusters[i].RepresentativeAssetID); err != nil {
 			return nil, err
 		}
@@ -163,6 +163,14 @@ func (s *selection) at() string {
 		return "k"
 	}
 	return "a"
+}
+
+// reach is as far as the coordinates are.
+func (s *selection) reach() reach {
+	if s.cells {
+		return candidatesOnly
+	}
+	return withAssets
 }
 
 // grid is the row and the column of a candidate on a grid of squares.

@@ -218,16 +218,27 @@ func (s *selection) candidates(f AssetFilter, more func(id string) string) strin
 	return strings.Join(texts, " UNION ALL ")
 }
 
-// from is the candidates k that meet all conditions, joined to assets a where
-// that is needed or asked for. CROSS JOIN keeps SQLite from reading assets first.
-func (s *selection) from(candidates string, joined bool) string {
-	text, conditions := "("+candidates+") k", s.rest
-	if joined || len(s.assets) > 0 {
+// reach says how far candidates are joined: not at all, to assets a, or also to
+// their current versions v.
+type reach int
+
+const (
+	candidatesOnly reach = iota
+	withAssets
+	withVersions
+)
+
+// from is the candidates k that meet all conditions, joined as far as asked for
+// or as the conditions need. CROSS JOIN keeps SQLite from reading assets first.
+func (s *selection) from(candidates string, to reach) string {
+	text, conditions := "("+candidates+") k", append([]string{"TRUE"}, s.rest...)
+	if to >= withAssets || len(s.assets) > 0 {
 		text += " CROSS JOIN assets a"
-		conditions = append(append([]string{"a.id = k.id"}, s.rest...), s.assets...)
+		conditions = append(append(conditions, "a.id = k.id"), s.assets...)
 	}
-	if len(conditions) == 0 {
-		return text + " WHERE TRUE"
+	if to == withVersions {
+		text += " CROSS JOIN asset_versions v"
+		conditions = append(conditions, "v.id = a.current_version_id")
 	}
 	return text + " WHERE " + strings.Join(conditions, " AND ")
 }
@@ -302,9 +313,8 @@ func (tx *Tx) listQuery(f AssetFilter) (text string, args []any, err error) {
 		})
 		// A limit, even one that cannot be reached, keeps SQLite from moving the
 		// conditions into the streams.
-		text = selection.from(candidates+order+" LIMIT "+q.arg(int64(math.MaxInt64)), true)
+		text = selection.from(candidates+order+" LIMIT "+q.arg(int64(math.MaxInt64)), withVersions)
 	}
-	text = strings.Replace(text, " CROSS JOIN assets a WHERE ", " CROSS JOIN assets a CROSS JOIN asset_versions v WHERE v.id = a.current_version_id AND ", 1)
 	text = `SELECT ` + assetColumns + ` FROM ` + text + ` ORDER BY k.time` + direction + `, k.id` + direction + ` LIMIT ` + q.arg(f.Limit+1)
 	return text, q.args, nil
 }
@@ -325,5 +335,5 @@ func (s *selection) trashed(f AssetFilter, after position, beyond string) string
 	for _, st := range s.streams {
 		within = append(within, "EXISTS (SELECT 1 FROM "+st.table+" s WHERE "+st.where+" AND s.live = FALSE AND s.local_datetime = t.local_datetime AND s."+st.id+" = t.id"+s.walls(f)+")")
 	}
-	return s.from(text+" AND ("+strings.Join(within, " OR ")+")", true)
+	return s.from(text+" AND ("+strings.Join(within, " OR ")+")", withVersions)
 }

@@ -102,14 +102,6 @@ func (s *Store) Close() error {
 // Now is the clock of the store, to the microsecond that rows keep.
 func (s *Store) Now() time.Time { return s.now().UTC().Truncate(time.Microsecond) }
 
-// Ping tells whether the database answers.
-func (s *Store) Ping(ctx context.Context) error {
-	return s.Read(ctx, func(tx *Tx) error {
-		var one int
-		return tx.QueryRow("SELECT 1").Scan(&one)
-	})
-}
-
 // Tx is one transaction. Its methods take SQL with $1 placeholders that must
 // mean the same on every engine.
 type Tx struct {
@@ -121,9 +113,6 @@ type Tx struct {
 
 // Now is the clock of the store.
 func (tx *Tx) Now() time.Time { return tx.store.Now() }
-
-// Context is the context of the transaction.
-func (tx *Tx) Context() context.Context { return tx.ctx }
 
 // AfterCommit runs f once the transaction has committed.
 func (tx *Tx) AfterCommit(f func()) { tx.after = append(tx.after, f) }

@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"github.com/banksia-photos/banksia"
 )
 
 func open(t testing.TB) *Store {
@@ -87,7 +89,7 @@ func TestCloseLeavesOneFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Ping(t.Context()); err != nil {
+	if _, err := s.ListLibraries(t.Context(), banksia.Scope{}, Live); err != nil {
 		t.Fatal(err)
 	}
 	for range 2 {
@@ -99,7 +101,7 @@ func TestCloseLeavesOneFile(t *testing.T) {
 	if err != nil || len(entries) != 1 {
 		t.Errorf("the folder holds %v, %v", entries, err)
 	}
-	if err := s.Ping(t.Context()); err == nil {
+	if _, err := s.ListLibraries(t.Context(), banksia.Scope{}, Live); err == nil {
 		t.Error("a closed store answers")
 	}
 }
