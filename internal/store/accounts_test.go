@@ -4,6 +4,7 @@ import (
 	"errors"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/banksia-photos/banksia"
 )
@@ -23,8 +24,10 @@ func TestResolveLibrary(t *testing.T) {
 		write(func(tx *Tx) error { return tx.InsertUser(&u) })
 		return banksia.Scope{UserID: u.ID, Actions: banksia.Actions}
 	}
+	created := epoch
 	library := func(scope banksia.Scope) banksia.LibraryID {
-		l := banksia.Library{ID: banksia.NewID[banksia.LibraryID](epoch), UserID: scope.UserID, Name: "a", CreatedAt: epoch, UpdatedAt: epoch}
+		created = created.Add(time.Second)
+		l := banksia.Library{ID: banksia.NewID[banksia.LibraryID](created), UserID: scope.UserID, Name: "a", CreatedAt: created, UpdatedAt: created}
 		write(func(tx *Tx) error { return tx.InsertLibrary(&l) })
 		return l.ID
 	}
@@ -70,13 +73,12 @@ func TestResolveLibrary(t *testing.T) {
 			t.Errorf("%s: %+v", test.name, library)
 		}
 	}
-	for state, want := range map[State][]banksia.LibraryID{Live: {only}, Trashed: {trashed}, All: {only, trashed}} {
+	for state, want := range map[State][]banksia.LibraryID{Live: {only}, Trashed: {trashed}, All: {only, trashed}} { // oldest first
 		libraries, err := s.ListLibraries(t.Context(), one, state)
 		var ids []banksia.LibraryID
 		for _, l := range libraries {
 			ids = append(ids, l.ID)
 		}
-		slices.SortFunc(ids, func(a, b banksia.LibraryID) int { return slices.Compare(a[:], b[:]) })
 		if err != nil || !slices.Equal(ids, want) {
 			t.Errorf("%s: %v, %v", state, ids, err)
 		}
