@@ -13,7 +13,7 @@ func (tx *Tx) InsertAlbum(a *banksia.Album) error {
 	if err != nil {
 		return fmt.Errorf("insert album: %w", err)
 	}
-	return nil
+	return tx.emit(a.LibraryID, banksia.AlbumCreated, a.ID, nil)
 }
 
 // InsertAlbumAsset links an asset to an album; ErrDuplicate when it is there.
@@ -23,6 +23,16 @@ func (tx *Tx) InsertAlbumAsset(id banksia.AlbumAssetID, album banksia.AlbumID, a
 		SELECT $1, $2, id, live, local_datetime, $3, $3 FROM assets WHERE id = $4`, id, album, now, asset)
 	if err == nil {
 		_, err = tx.Exec(`UPDATE assets SET in_album = TRUE WHERE id = $1`, asset)
+	}
+	var library banksia.LibraryID
+	if err == nil {
+		err = tx.QueryRow(`UPDATE albums SET asset_count = asset_count + CASE WHEN EXISTS (SELECT 1 FROM assets WHERE id = $1 AND live = TRUE) THEN 1 ELSE 0 END WHERE id = $2 RETURNING library_id`, asset, album).Scan(&library)
+	}
+	if err == nil {
+		err = tx.emit(library, banksia.AlbumAssetAdded, id, albumAssetPayload{album, asset})
+	}
+	if err == nil {
+		err = tx.emitAlbum(library, album)
 	}
 	if err != nil {
 		return fmt.Errorf("add asset %s to album: %w", asset, err)
@@ -39,9 +49,12 @@ func (tx *Tx) InsertStack(s *banksia.Stack, members []banksia.AssetID) error {
 			break
 		}
 		_, err = tx.Exec(`UPDATE assets SET stack_id = $1 WHERE id = $2 AND library_id = $3`, s.ID, asset, s.LibraryID)
+		if err == nil {
+			err = tx.emit(s.LibraryID, banksia.AssetUpdated, asset, stackPayload{&s.ID})
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("insert stack: %w", err)
 	}
-	return nil
+	return tx.emit(s.LibraryID, banksia.StackCreated, s.ID, nil)
 }

@@ -51,7 +51,13 @@ func (tx *Tx) InsertAsset(a *banksia.Asset, m *banksia.Metadata) error {
 	if a.TrashedAt == nil {
 		live = 1
 	}
-	return tx.countStorage(a.LibraryID, live, f.SizeBytes)
+	if err := tx.countStorage(a.LibraryID, live, f.SizeBytes); err != nil {
+		return err
+	}
+	if err := tx.emit(a.LibraryID, banksia.AssetCreated, a.ID, nil); err != nil {
+		return err
+	}
+	return tx.emit(a.LibraryID, banksia.MetadataUpdated, a.ID, nil)
 }
 
 // countStorage changes the counters of a library and of its user.
@@ -93,9 +99,10 @@ func (tx *Tx) UpdateMetadata(id banksia.AssetID, change func(*banksia.Metadata))
 	if err != nil {
 		return err
 	}
-	var created, fileCreated banksia.LocalTime
-	err = tx.QueryRow(`SELECT created_at, file_created_at, file_created_at_offset FROM assets WHERE id = $1`, id).
-		Scan(&created.Wall, &fileCreated.Wall, &fileCreated.Offset)
+	var library banksia.LibraryID
+	var fileCreated banksia.LocalTime
+	err = tx.QueryRow(`SELECT library_id, file_created_at, file_created_at_offset FROM assets WHERE id = $1`, id).
+		Scan(&library, &fileCreated.Wall, &fileCreated.Offset)
 	if err != nil {
 		return fmt.Errorf("asset %s: %w", id, err)
 	}
@@ -114,7 +121,13 @@ func (tx *Tx) UpdateMetadata(id banksia.AssetID, change func(*banksia.Metadata))
 	if err != nil {
 		return fmt.Errorf("update asset %s: %w", id, err)
 	}
-	return tx.placeAsset(id)
+	if err := tx.placeAsset(id); err != nil {
+		return err
+	}
+	if err := tx.emit(library, banksia.MetadataUpdated, id, nil); err != nil {
+		return err
+	}
+	return tx.emitAsset(library, id)
 }
 
 // CaptureTime is the time that orders an asset: the original time of its
@@ -129,11 +142,24 @@ func CaptureTime(m *banksia.Metadata, fileCreated banksia.LocalTime) banksia.Loc
 
 // SetDuration stores the length of a video in seconds.
 func (tx *Tx) SetDuration(id banksia.AssetID, seconds *float64) error {
-	_, err := tx.Exec(`UPDATE assets SET duration = $1, updated_at = $2 WHERE id = $3`, seconds, tx.Now().UnixMicro(), id)
+	library, err := tx.touchAsset(id)
+	if err == nil {
+		_, err = tx.Exec(`UPDATE assets SET duration = $1 WHERE id = $2`, seconds, id)
+	}
 	if err != nil {
 		return fmt.Errorf("duration of asset %s: %w", id, err)
 	}
-	return nil
+	return tx.emit(library, banksia.AssetUpdated, id, nil)
+}
+
+// touchAsset writes that an asset changed now and returns its library. A missing
+// asset is a banksia.Error with CodeNotFound.
+func (tx *Tx) touchAsset(id banksia.AssetID) (library banksia.LibraryID, err error) {
+	err = tx.QueryRow(`UPDATE assets SET updated_at = $1 WHERE id = $2 RETURNING library_id`, tx.Now().UnixMicro(), id).Scan(&library)
+	if errors.Is(err, sql.ErrNoRows) {
+		return library, banksia.NotFound("Asset")
+	}
+	return library, err
 }
 
 // SetVersionFacts changes what is known of a version's pixels: its size in
@@ -151,13 +177,14 @@ func (tx *Tx) SetVersionFacts(id banksia.VersionID, change func(*banksia.Version
 	change(&v)
 	_, err = tx.Exec(`UPDATE asset_versions SET width = $1, height = $2, variant_mime_type = $3, displayable = $4, thumbhash = $5 WHERE id = $6`,
 		v.Width, v.Height, v.VariantMIMEType, v.Displayable, bytesOrNil(v.ThumbHash), id)
+	var library banksia.LibraryID
 	if err == nil {
-		_, err = tx.Exec(`UPDATE assets SET updated_at = $1 WHERE id = $2`, tx.Now().UnixMicro(), v.AssetID)
+		library, err = tx.touchAsset(v.AssetID)
 	}
 	if err != nil {
 		return fmt.Errorf("version %s: %w", id, err)
 	}
-	return nil
+	return tx.emitAsset(library, v.AssetID)
 }
 
 // TrashAssets moves assets of a library to the trash and returns those that were
@@ -203,7 +230,10 @@ func (tx *Tx) move(library banksia.LibraryID, ids []banksia.AssetID, live bool, 
 			err = tx.placeAsset(id)
 		}
 		if err == nil {
-			err = tx.countForPeople(id, delta)
+			err = tx.countForSets(id, delta)
+		}
+		if err == nil {
+			err = tx.emitAsset(library, id)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("move asset %s: %w", id, err)
@@ -255,33 +285,36 @@ func (tx *Tx) purgeAsset(library banksia.LibraryID, id banksia.AssetID) ([]Freed
 		return nil, err
 	}
 	var freed []Freed
-	rows, err := tx.Query(`SELECT id, checksum FROM asset_versions WHERE asset_id = $1`, id)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	for rows.Next() {
+	err = tx.each(`SELECT id, checksum FROM asset_versions WHERE asset_id = $1`, []any{id}, func(rows *sql.Rows) error {
 		f := Freed{AssetID: id}
-		if err := rows.Scan(&f.VersionID, (*[]byte)(&f.SHA256)); err != nil {
-			return nil, err
-		}
+		err := rows.Scan(&f.VersionID, (*[]byte)(&f.SHA256))
 		freed = append(freed, f)
-	}
-	if err := rows.Err(); err != nil {
+		return err
+	})
+	if err != nil {
 		return nil, err
 	}
 	count := 0
 	if live {
 		count = -1
 	}
-	if err := errors.Join(tx.countForPeople(id, count), tx.unplaceAsset(id)); err != nil {
+	if err := errors.Join(tx.countForSets(id, count), tx.unplaceAsset(id)); err != nil {
+		return nil, err
+	}
+	for _, statement := range []string{
+		`UPDATE albums SET album_cover_asset_id = NULL WHERE album_cover_asset_id = $1`,
+		`UPDATE stacks SET primary_asset_id = NULL WHERE primary_asset_id = $1`,
+		`UPDATE people SET thumbnail_face_id = NULL WHERE thumbnail_face_id IN (SELECT id FROM faces WHERE asset_id = $1)`,
+	} {
+		if _, err := tx.Exec(statement, id); err != nil {
+			return nil, err
+		}
+	}
+	if err := tx.emitPurge(library, id); err != nil {
 		return nil, err
 	}
 	for _, statement := range []string{
 		`INSERT INTO purged_assets (id, library_id, local_datetime, trashed_at) SELECT id, library_id, local_datetime, COALESCE(trashed_at, last_trashed_at) FROM assets WHERE id = $1`,
-		`UPDATE albums SET album_cover_asset_id = NULL WHERE album_cover_asset_id = $1`,
-		`UPDATE stacks SET primary_asset_id = NULL WHERE primary_asset_id = $1`,
-		`UPDATE people SET thumbnail_face_id = NULL WHERE thumbnail_face_id IN (SELECT id FROM faces WHERE asset_id = $1)`,
 		`DELETE FROM album_assets WHERE asset_id = $1`,
 		`DELETE FROM asset_people WHERE asset_id = $1`,
 		`DELETE FROM faces WHERE asset_id = $1`,

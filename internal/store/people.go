@@ -19,7 +19,7 @@ func (tx *Tx) InsertPerson(p *banksia.Person) error {
 	if err != nil {
 		return fmt.Errorf("insert person: %w", err)
 	}
-	return nil
+	return tx.emit(p.LibraryID, banksia.PersonCreated, p.ID, nil)
 }
 
 // InsertFace adds a face and links its asset to its person.
@@ -31,8 +31,8 @@ func (tx *Tx) InsertFace(f *banksia.Face) error {
 	if err != nil {
 		return fmt.Errorf("insert face: %w", err)
 	}
-	if f.PersonID == nil {
-		return nil
+	if err := tx.emit(f.LibraryID, banksia.FaceCreated, f.ID, nil); err != nil || f.PersonID == nil {
+		return err
 	}
 	linked, err := tx.Exec(`INSERT INTO asset_people (asset_id, person_id, live, local_datetime) SELECT id, $1, live, local_datetime FROM assets WHERE id = $2
 		ON CONFLICT (asset_id, person_id) DO NOTHING`, f.PersonID, f.AssetID)
@@ -45,14 +45,18 @@ func (tx *Tx) InsertFace(f *banksia.Face) error {
 	if err != nil {
 		return fmt.Errorf("link person: %w", err)
 	}
-	return nil
+	return tx.emit(f.LibraryID, banksia.PersonUpdated, *f.PersonID, nil)
 }
 
-// countForPeople adds to the live assets of everybody whom an asset shows.
-func (tx *Tx) countForPeople(asset banksia.AssetID, delta int) error {
+// countForSets adds to the live assets of everybody whom an asset shows, and of
+// the albums that hold it.
+func (tx *Tx) countForSets(asset banksia.AssetID, delta int) error {
 	_, err := tx.Exec(`UPDATE people SET asset_count = asset_count + $1 WHERE id IN (SELECT person_id FROM asset_people WHERE asset_id = $2)`, delta, asset)
+	if err == nil {
+		_, err = tx.Exec(`UPDATE albums SET asset_count = asset_count + $1 WHERE id IN (SELECT album_id FROM album_assets WHERE asset_id = $2)`, delta, asset)
+	}
 	if err != nil {
-		return fmt.Errorf("count assets of people: %w", err)
+		return fmt.Errorf("count assets of people and albums: %w", err)
 	}
 	return nil
 }

@@ -109,6 +109,9 @@ type Tx struct {
 	conn  *conn
 	store *Store
 	after []func()
+
+	events  []pendingEvent
+	emitted map[pendingEvent]bool
 }
 
 // Now is the clock of the store.
@@ -228,7 +231,11 @@ func (s *Store) run(ctx context.Context, p *pool, f func(*Tx) error) error {
 		}
 		p.give(c)
 	}()
-	if err := f(&Tx{ctx: ctx, conn: c, store: s}); err != nil {
+	tx := &Tx{ctx: ctx, conn: c, store: s}
+	if err := f(tx); err != nil {
+		return err
+	}
+	if err := tx.flushEvents(); err != nil {
 		return err
 	}
 	// Cancelled before the commit: nothing happened. Cancelled during it: the
