@@ -26,6 +26,9 @@ func (s *Server) routes() []route {
 		{"GET /api/assets/{asset_id}/download", banksia.Read, s.legacyDownload},
 		{"GET /api/assets/{asset_id}/thumbnail", banksia.Read, s.legacyThumbnail},
 
+		{"GET /api/events", banksia.Read, s.listEvents},
+		{"GET /api/v2/events", banksia.Read, s.listEvents},
+
 		{"GET /api/tasks/{$}", banksia.Read, s.listTasks},
 		{"GET /api/tasks/{task_id}", banksia.Read, s.getTask},
 		{"GET /api/tasks/asset/{asset_id}", banksia.Read, s.listAssetTasks},
