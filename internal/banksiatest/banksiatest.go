@@ -52,6 +52,10 @@ type Server struct {
 	Library banksia.LibraryID
 	Key     string // may do everything
 	Log     *Log
+
+	folder string
+	cfg    Config
+	stops  []func()
 }
 
 // Log is what the server logged.
@@ -89,27 +93,53 @@ func NewServer(t testing.TB) *Server {
 // NewServerWith is NewServer with another configuration.
 func NewServerWith(t testing.TB, cfg Config) *Server {
 	t.Helper()
-	ctx := context.Background()
+	s := &Server{Log: &Log{}, folder: t.TempDir(), cfg: cfg}
+	s.start(t)
+	s.Key = s.NewKey(t, banksia.Actions, nil)
+	return s
+}
+
+// Restart stops the server and starts another on the same folder, with the same
+// owner, library and key but another URL.
+func (s *Server) Restart(t testing.TB) *Server {
+	t.Helper()
+	s.stop()
+	next := &Server{Log: s.Log, Key: s.Key, folder: s.folder, cfg: s.cfg}
+	next.start(t)
+	return next
+}
+
+// stop ends the parts of the server, the last one first. Calling it twice is safe.
+func (s *Server) stop() {
+	for len(s.stops) > 0 {
+		last := s.stops[len(s.stops)-1]
+		s.stops = s.stops[:len(s.stops)-1]
+		last()
+	}
+}
+
+func (s *Server) start(t testing.TB) {
+	t.Helper()
+	ctx, cfg, folder := context.Background(), s.cfg, s.folder
+	t.Cleanup(s.stop)
 	must := func(err error) {
 		t.Helper()
 		if err != nil {
 			t.Fatal(err)
 		}
 	}
-	s := &Server{Log: &Log{}}
 	logger := slog.New(slog.NewTextHandler(s.Log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	folder := t.TempDir()
 	var err error
 	s.Store, err = store.Open(ctx, store.Config{Path: filepath.Join(folder, "banksia.db"), Now: cfg.Now})
 	must(err)
-	t.Cleanup(func() { s.Store.Close() })
+	s.stops = append(s.stops, func() { s.Store.Close() })
 	s.Blobs, err = local.Open(filepath.Join(folder, "blobs"))
 	must(err)
 	mediaConfig := media.DefaultConfig()
 	mediaConfig.Logger, mediaConfig.TempDir = logger, s.Blobs.TempDir()
 	pool, err := media.New(mediaConfig)
 	must(err)
-	t.Cleanup(func() { pool.Close() })
+	s.stops = append(s.stops, func() { pool.Close() })
 	taskConfig := task.DefaultConfig()
 	taskConfig.Logger = logger
 	runner, err := task.New(taskConfig, s.Store)
@@ -127,18 +157,16 @@ func NewServerWith(t testing.TB, cfg Config) *Server {
 	cfg.API.Logger = logger
 	handler, err := api.New(cfg.API, s.Store, s.Catalog, deriver, auth.NewAuthenticator(s.Store, logger), signer)
 	must(err)
-	s.Key = s.NewKey(t, banksia.Actions, nil)
 	runner.Start(ctx)
-	t.Cleanup(func() {
+	s.stops = append(s.stops, func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
 		runner.Stop(ctx)
 	})
 	s.Handler = handler
 	server := httptest.NewServer(handler)
-	t.Cleanup(server.Close)
+	s.stops = append(s.stops, server.Close)
 	s.URL = server.URL
-	return s
 }
 
 // NewKey makes an API key of the owner; libraries nil: all.
