@@ -19,12 +19,17 @@ func compare(ctx context.Context, args []string) error {
 	keys := flags.String("api-keys", "", "their keys, in the same order")
 	albums := flags.String("albums", "", "an album of each, in the same order")
 	rounds := flags.Int("rounds", 200, "requests to each server for each case")
+	rest := flags.Bool("rest", false, "everything but the asset lists")
 	flags.Parse(args)
 	var clients []*client
 	var cases [][]benchCase
 	for i, base := range strings.Split(*urls, ",") {
 		c := &client{base: base, key: at(*keys, i), http: &http.Client{}}
-		own, err := c.cases(ctx, at(*albums, i))
+		find := func() ([]benchCase, error) { return c.cases(ctx, at(*albums, i)) }
+		if *rest {
+			find = func() ([]benchCase, error) { return c.contractCases(ctx) }
+		}
+		own, err := find()
 		if err != nil {
 			return err
 		}
@@ -35,13 +40,24 @@ func compare(ctx context.Context, args []string) error {
 		header, line = header+" p50 / p99 ms |", line+"--:|"
 	}
 	fmt.Println(header + " last : first |\n" + line + "--:|")
-	for i, test := range cases[len(cases)-1] {
+	for _, test := range cases[len(cases)-1] {
 		times := make([][]time.Duration, len(clients))
+		same := make([]benchCase, len(clients))
+		for n := range clients {
+			i := slices.IndexFunc(cases[n], func(other benchCase) bool { return other.name == test.name })
+			if i < 0 { // a small library has no deep page
+				i = slices.IndexFunc(cases[n], func(other benchCase) bool { return other.name == strings.Replace(test.name, "deep", "first", 1) })
+			}
+			if i < 0 {
+				return fmt.Errorf("%s has nothing to compare with for %q", clients[n].base, test.name)
+			}
+			same[n] = cases[n][i]
+		}
 		for range *rounds {
 			for n, c := range clients {
-				own := cases[n][i]
+				own := same[n]
 				begin := time.Now()
-				if _, err := c.get(ctx, own.path, own.query); err != nil {
+				if _, err := c.do(ctx, own); err != nil {
 					return err
 				}
 				times[n] = append(times[n], time.Since(begin))

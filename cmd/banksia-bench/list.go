@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"flag"
@@ -24,10 +25,24 @@ type client struct {
 }
 
 func (c *client) get(ctx context.Context, path string, query url.Values) ([]byte, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base+path+"?"+query.Encode(), nil)
+	return c.do(ctx, benchCase{path: path, query: query})
+}
+
+func (c *client) do(ctx context.Context, test benchCase) ([]byte, error) {
+	method, path, query := http.MethodGet, test.path, test.query
+	var content io.Reader
+	if test.body != nil {
+		text, err := json.Marshal(test.body)
+		if err != nil {
+			return nil, err
+		}
+		method, content = http.MethodPost, bytes.NewReader(text)
+	}
+	request, err := http.NewRequestWithContext(ctx, method, c.base+path+"?"+query.Encode(), content)
 	if err != nil {
 		return nil, err
 	}
+	request.Header.Set("Content-Type", "application/json")
 	request.Header.Set("Authorization", "Bearer "+c.key)
 	response, err := c.http.Do(request)
 	if err != nil {
@@ -103,13 +118,14 @@ func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond)
 type benchCase struct {
 	name, path string
 	query      url.Values
+	body       any // sent as JSON by POST; nil: a GET
 }
 
 // cases finds a person, a stack and a deep cursor in the library and makes one
 // case of each filter.
 func (c *client) cases(ctx context.Context, album string) ([]benchCase, error) {
 	people := map[string]int{}
-	stack, deep, deepPage := "", "", 0
+	stack, deep := "", ""
 	query := url.Values{"limit": {"200"}, "include": {"people"}}
 	ids := []string{}
 	for number := 1; number <= 100; number++ {
@@ -129,7 +145,7 @@ func (c *client) cases(ctx context.Context, album string) ([]benchCase, error) {
 			}
 		}
 		if len(p.Data) > 0 && (p.HasMore || deep == "") {
-			deep, deepPage = p.Data[len(p.Data)-1].ID, number*10
+			deep = p.Data[len(p.Data)-1].ID
 			query.Set("starting_after_id", deep)
 			query.Set("include", "") // people of the first page are enough
 			if number == 1 {
@@ -159,12 +175,12 @@ func (c *client) cases(ctx context.Context, album string) ([]benchCase, error) {
 				if shape == "lean" {
 					q.Set("include", "")
 				}
-				cases = append(cases, benchCase{name + ", " + shape + " " + limit, "/api/assets", q})
+				cases = append(cases, benchCase{name: name + ", " + shape + " " + limit, path: "/api/assets", query: q})
 			}
 		}
 	}
 	add("first page")
-	add(fmt.Sprintf("page %d of 20", deepPage), "starting_after_id", deep)
+	add("deep page", "starting_after_id", deep) // the 1000th page of 20, or the last
 	add("order=asc", "order", "asc")
 	add("state=all", "state", "all")
 	add("state=trashed", "state", "trashed")
@@ -189,10 +205,10 @@ func (c *client) cases(ctx context.Context, album string) ([]benchCase, error) {
 	add("bbox, antimeridian", "bbox", "177,-19,-178,-17")
 	add("center, 5 km", "center", "13.4,52.52", "radius", "5000")
 	cases = append(cases,
-		benchCase{"counts", "/api/assets/counts", url.Values{}},
-		benchCase{"geo-clusters, city", "/api/assets/geo-clusters", url.Values{"bbox": {"13.3,52.45,13.5,52.6"}, "cell_size": {"0.01"}}},
-		benchCase{"geo-clusters, world", "/api/assets/geo-clusters", url.Values{"bbox": {"-180,-90,180,90"}, "cell_size": {"10"}}},
-		benchCase{"one asset, full", "/api/assets/" + ids[0], url.Values{}})
+		benchCase{name: "counts", path: "/api/assets/counts", query: url.Values{}},
+		benchCase{name: "geo-clusters, city", path: "/api/assets/geo-clusters", query: url.Values{"bbox": {"13.3,52.45,13.5,52.6"}, "cell_size": {"0.01"}}},
+		benchCase{name: "geo-clusters, world", path: "/api/assets/geo-clusters", query: url.Values{"bbox": {"-180,-90,180,90"}, "cell_size": {"10"}}},
+		benchCase{name: "one asset, full", path: "/api/assets/" + ids[0], query: url.Values{}})
 	return cases, nil
 }
 
@@ -204,7 +220,7 @@ type measured struct {
 
 // measure repeats a request from several connections for a while.
 func (c *client) measure(ctx context.Context, test benchCase, connections int, length time.Duration) (measured, error) {
-	body, err := c.get(ctx, test.path, test.query) // also warms the caches
+	body, err := c.do(ctx, test) // also warms the caches
 	if err != nil {
 		return measured{}, err
 	}
@@ -218,7 +234,7 @@ func (c *client) measure(ctx context.Context, test benchCase, connections int, l
 			var own []time.Duration
 			for time.Since(start) < length && failed.Load() == nil {
 				begin := time.Now()
-				if _, err := c.get(ctx, test.path, test.query); err != nil {
+				if _, err := c.do(ctx, test); err != nil {
 					failed.Store(&err)
 					return
 				}
