@@ -209,6 +209,6 @@ func TestInternalErrors(t *testing.T) {
 	if answer := s.Call(t, "POST", "/panic", nil); answer.Status != http.StatusMethodNotAllowed || answer.Header.Get("Allow") == "" {
 		t.Errorf("%d %v", answer.Status, answer.Header)
 	}
-	s.Store.Close()
+	s.CloseStore()
 	check("/api/users/me", "database is closed")
 }

@@ -44,6 +44,7 @@ func TestGoldenShapes(t *testing.T) {
 		a.Description, a.Metrics = pointer("A tree."), map[string]*float64{"sharpness": pointer(0.5), "noise": nil}
 		a.File = banksia.FileData{DeviceAssetID: "IMG_1", DeviceID: "phone", CreatedAt: original, ModifiedAt: original.Naive(), SizeBytes: 12345678901, SHA256: sum(32), SHA1: sum(20)}
 		v := &a.Version
+		v.SizeBytes = a.File.SizeBytes
 		v.MIMEType, v.VariantMIMEType, v.Displayable, v.Width, v.Height, v.SHA256, v.ThumbHash = "image/heic", "image/jpeg", false, 3024, 4032, sum(32), []byte("thumbhash")
 		*m = banksia.Metadata{Make: pointer("Apple"), Model: pointer("iPhone 12"), LensModel: pointer("back camera"), Orientation: pointer(6), ModifiedDateTime: pointer(original.Naive()),
 			OriginalDateTime: &original, DigitizedDateTime: &original, FNumber: pointer(1.6), FocalLength: pointer(4.2), ISO: pointer(64), ExposureTime: pointer(1.0 / 120),
@@ -57,8 +58,9 @@ func TestGoldenShapes(t *testing.T) {
 		a.File = banksia.FileData{CreatedAt: original.Naive(), ModifiedAt: original.Naive(), SHA256: sum(32)[:31], SHA1: sum(20)}
 		a.Version = banksia.Version{ID: fixedID[banksia.VersionID](7), Kind: banksia.KindOriginal, MIMEType: "video/mp4", SHA256: sum(32)[:31], CreatedAt: now, VariantMIMEType: "image/jpeg"}
 	})
+	other := s.AddAsset(t, func(*banksia.Asset, *banksia.Metadata) {})
 	err = s.Store.Write(t.Context(), func(tx *store.Tx) error {
-		if err := tx.InsertStack(&stack, []banksia.AssetID{photo.ID}); err != nil {
+		if err := tx.InsertStack(&stack, []banksia.AssetID{photo.ID, other.ID}); err != nil {
 			return err
 		}
 		person := banksia.Person{ID: fixedID[banksia.PersonID](4), LibraryID: s.Library, Name: pointer("Ada"), BirthDate: pointer("1815-12-10"), IsFavorite: true, CreatedAt: now, UpdatedAt: now}

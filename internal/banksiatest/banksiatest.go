@@ -56,6 +56,7 @@ type Server struct {
 	folder string
 	cfg    Config
 	stops  []func()
+	closed bool // the database
 }
 
 // Log is what the server logged.
@@ -118,6 +119,26 @@ func (s *Server) stop() {
 	}
 }
 
+// CloseStore takes the database away from the running server.
+func (s *Server) CloseStore() {
+	s.Store.Close()
+	s.closed = true
+}
+
+// check proves at the end of every test that its rows agree with each other.
+func (s *Server) check(t testing.TB) {
+	if s.closed {
+		return
+	}
+	problems, err := s.Store.Check(context.Background())
+	if err != nil {
+		t.Error(err)
+	}
+	for _, problem := range problems {
+		t.Errorf("the database is not sound: %s", problem)
+	}
+}
+
 func (s *Server) start(t testing.TB) {
 	t.Helper()
 	ctx, cfg, folder := context.Background(), s.cfg, s.folder
@@ -132,7 +153,7 @@ func (s *Server) start(t testing.TB) {
 	var err error
 	s.Store, err = store.Open(ctx, store.Config{Path: filepath.Join(folder, "banksia.db"), Now: cfg.Now})
 	must(err)
-	s.stops = append(s.stops, func() { s.Store.Close() })
+	s.stops = append(s.stops, s.CloseStore, func() { s.check(t) })
 	s.Blobs, err = local.Open(filepath.Join(folder, "blobs"))
 	must(err)
 	mediaConfig := media.DefaultConfig()
