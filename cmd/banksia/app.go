@@ -134,6 +134,7 @@ func (a *app) start(ctx context.Context, listener net.Listener) (err error) {
 	a.server.BaseContext = func(net.Listener) context.Context { return running }
 	a.runner.Start(running)
 	a.background.Go(func() { a.auth.Run(running) })
+	a.background.Go(func() { a.catalog.Maintain(running, time.Duration(a.settings.retentionDays)*24*time.Hour) })
 	a.background.Go(func() {
 		if n, err := a.catalog.SweepOriginals(running, begin); err != nil && running.Err() == nil {
 			a.logger.Error("sweep originals", "error", err)

@@ -26,6 +26,7 @@ type settings struct {
 	logFormat      string
 	logLevel       slog.Level
 	grace          time.Duration
+	retentionDays  int // 0: for ever
 	media          media.Config
 	task           task.Config
 }
@@ -33,8 +34,9 @@ type settings struct {
 func defaultSettings() *settings {
 	return &settings{
 		listen: "127.0.0.1:8000", data: "data", logFormat: "text",
-		grace: 8 * time.Second, // container runtimes kill after 10 s
-		media: media.DefaultConfig(), task: task.DefaultConfig(),
+		retentionDays: 90,              // behaviour 8.7
+		grace:         8 * time.Second, // container runtimes kill after 10 s
+		media:         media.DefaultConfig(), task: task.DefaultConfig(),
 	}
 }
 
@@ -49,6 +51,7 @@ func (s *settings) addFlags(set *flag.FlagSet) {
 	config.Duration(set, &s.media.Timeout, "worker-timeout", "`TIME` that decoding one file may take", time.Second, time.Hour)
 	config.Integer(set, &s.media.MaxPixels, "max-pixels", "largest `NUMBER` of pixels that is decoded; larger images are kept, without previews", 1, 1<<40, 1)
 	config.Integer(set, &s.media.MaxFrames, "max-frames", "largest `NUMBER` of frames of an animation, or pages of a document, that is opened", 1, 1<<30, 1)
+	config.Integer(set, &s.retentionDays, "trash-retention-days", "`NUMBER` of days after which what is in the trash is deleted for good; 0 keeps it for ever", 0, 36500, 1)
 	config.Duration(set, &s.grace, "grace", "`TIME` that uploads and tasks under way have to finish when the server is told to stop", 0, time.Hour)
 	config.Choice(set, &s.logFormat, "log-format", "`FORM` of the log on standard error: text or json", "text", "json")
 	config.Func(set, "log-level", strings.ToLower(s.logLevel.String()), "least `LEVEL` that is logged: debug, info, warn or error", func(text string) error {

@@ -22,21 +22,3 @@ func (s *Server) getMe(w http.ResponseWriter, r *http.Request, scope banksia.Sco
 	}
 	return write(w, http.StatusOK, wire.NewUser(&user))
 }
-
-// listLibraries is GET /api/libraries: a bare array (behaviour 10.2).
-func (s *Server) listLibraries(w http.ResponseWriter, r *http.Request, scope banksia.Scope) error {
-	p := newParams(r.URL.RawQuery)
-	state := p.state()
-	if err := p.err(); err != nil {
-		return err
-	}
-	libraries, err := s.store.ListLibraries(r.Context(), scope, state)
-	if err != nil {
-		return err
-	}
-	bodies := make([]wire.Library, len(libraries))
-	for i := range libraries {
-		bodies[i] = wire.NewLibrary(&libraries[i])
-	}
-	return write(w, http.StatusOK, bodies)
-}

@@ -79,6 +79,9 @@ func (l *Log) String() string {
 
 var document = sync.OnceValues(func() (*spec.Document, error) { return spec.Load(api.Document) })
 
+// Retention is how long what is in the trash stays.
+const Retention = 90 * 24 * time.Hour
+
 // Config is what a test may want otherwise.
 type Config struct {
 	API api.Config       // its logger is set
@@ -179,6 +182,10 @@ func (s *Server) start(t testing.TB) {
 	handler, err := api.New(cfg.API, s.Store, s.Catalog, deriver, auth.NewAuthenticator(s.Store, logger), signer)
 	must(err)
 	runner.Start(ctx)
+	maintaining, stop := context.WithCancel(ctx)
+	var background sync.WaitGroup
+	background.Go(func() { s.Catalog.Maintain(maintaining, Retention) })
+	s.stops = append(s.stops, func() { stop(); background.Wait() })
 	s.stops = append(s.stops, func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
@@ -400,7 +407,7 @@ func (s *Server) AddAssets(t testing.TB, n int, change func(i int, a *banksia.As
 // Finished waits until all background work is done.
 func (s *Server) Finished(t testing.TB) {
 	t.Helper()
-	s.await(t, "the background work does not end", func() bool {
+	s.Await(t, "the background work does not end", func() bool {
 		n, err := s.Store.UnfinishedTasks(context.Background())
 		if err != nil {
 			t.Fatal(err)
@@ -412,10 +419,11 @@ func (s *Server) Finished(t testing.TB) {
 // Logged waits until the log holds a text.
 func (s *Server) Logged(t testing.TB, text string) {
 	t.Helper()
-	s.await(t, "this is never logged: "+text, func() bool { return strings.Contains(s.Log.String(), text) })
+	s.Await(t, "this is never logged: "+text, func() bool { return strings.Contains(s.Log.String(), text) })
 }
 
-func (s *Server) await(t testing.TB, problem string, done func() bool) {
+// Await waits until a condition holds; the problem is what is said when it never does.
+func (s *Server) Await(t testing.TB, problem string, done func() bool) {
 	t.Helper()
 	for range 6000 {
 		if done() {

@@ -25,13 +25,14 @@ type Catalog struct {
 	runner *task.Runner
 	logger *slog.Logger
 
-	content contentLocks
+	content     contentLocks
+	maintenance chan struct{} // wakes Maintain
 }
 
 // New returns a catalog over its parts and names its task to the runner. Setup
 // needs the store alone.
 func New(s *store.Store, blobs blob.Store, pool *media.Pool, runner *task.Runner, logger *slog.Logger) *Catalog {
-	c := &Catalog{store: s, blobs: blobs, media: pool, runner: runner, logger: logger, content: contentLocks{held: map[string]*contentLock{}}}
+	c := &Catalog{store: s, blobs: blobs, media: pool, runner: runner, logger: logger, content: contentLocks{held: map[string]*contentLock{}}, maintenance: make(chan struct{}, 1)}
 	if runner != nil {
 		runner.Handle(banksia.TaskStorageCleanup, c.cleanUp)
 	}

@@ -17,27 +17,31 @@ import (
 // PurgeAssets deletes assets for good; unknown ones are left alone. Their files go
 // in a task of the same transaction, so that a crash leaves none behind.
 func (c *Catalog) PurgeAssets(ctx context.Context, scope banksia.Scope, library banksia.LibraryID, ids []banksia.AssetID) error {
-	return c.change(ctx, scope, library, func(tx *store.Tx) error {
-		freed, err := tx.PurgeAssets(library, ids)
+	return c.change(ctx, scope, library, func(tx *store.Tx) error { return c.purge(tx, scope.UserID, &library, library, ids) })
+}
+
+// purge deletes assets and enqueues the removal of their files as tasks of a user,
+// and of a library unless taskLibrary is nil.
+func (c *Catalog) purge(tx *store.Tx, user banksia.UserID, taskLibrary *banksia.LibraryID, library banksia.LibraryID, ids []banksia.AssetID) error {
+	freed, err := tx.PurgeAssets(library, ids)
+	if err != nil {
+		return err
+	}
+	files := map[banksia.AssetID][]freedFiles{}
+	for _, f := range freed {
+		files[f.AssetID] = append(files[f.AssetID], freedFiles{f.VersionID, hex.EncodeToString(f.SHA256)})
+	}
+	for asset, versions := range files {
+		payload, err := json.Marshal(versions)
+		if err != nil {
+			return fmt.Errorf("purge asset %s: %w", asset, err)
+		}
+		err = c.runner.EnqueueWith(tx, &banksia.Task{UserID: user, LibraryID: taskLibrary, AssetID: &asset, Type: banksia.TaskStorageCleanup}, string(payload))
 		if err != nil {
 			return err
 		}
-		files := map[banksia.AssetID][]freedFiles{}
-		for _, f := range freed {
-			files[f.AssetID] = append(files[f.AssetID], freedFiles{f.VersionID, hex.EncodeToString(f.SHA256)})
-		}
-		for asset, versions := range files {
-			payload, err := json.Marshal(versions)
-			if err != nil {
-				return fmt.Errorf("purge asset %s: %w", asset, err)
-			}
-			err = c.runner.EnqueueWith(tx, &banksia.Task{UserID: scope.UserID, LibraryID: &library, AssetID: &asset, Type: banksia.TaskStorageCleanup}, string(payload))
-			if err != nil {
-				return err
-			}
-		}
-		return nil
-	})
+	}
+	return nil
 }
 
 // freedFiles is what a purged version left in the blob storage.
