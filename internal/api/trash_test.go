@@ -343,6 +343,9 @@ func TestTrashRaces(t *testing.T) {
 		wait.Go(func() {
 			for i := range 12 {
 				answer := s.Upload(t, banksiatest.UploadParts("a.jpg", banksiatest.JPEG(t, 8, 8, uint8(i%3)))) // three contents, again and again
+				if answer.Status == http.StatusBadGateway {
+					continue // purged by another before it could be answered
+				}
 				var a asset
 				answer.JSON(t, &a)
 				ids := bodyOf{"ids": []string{a.ID}}

@@ -8,6 +8,7 @@ import (
 	"mime/multipart"
 	"net/http"
 	"slices"
+	"time"
 
 	"github.com/banksia-photos/banksia"
 	"github.com/banksia-photos/banksia/internal/api/wire"
@@ -50,6 +51,10 @@ func (s *Server) createAsset(w http.ResponseWriter, r *http.Request, scope banks
 		return err
 	}
 	asset, err := s.store.GetAsset(r.Context(), scope, id)
+	if banksia.ErrorCode(err) == banksia.CodeNotFound {
+		// Or the client would take its file for kept.
+		return &banksia.Error{Code: banksia.CodeStorage, Message: "The asset was deleted while it was uploaded. Send it again.", Retry: time.Second, Err: err}
+	}
 	if err != nil {
 		return err
 	}
