@@ -183,6 +183,8 @@ type Face struct {
 	TimestampMS *int
 	CreatedAt   time.Time
 	UpdatedAt   time.Time
+
+	Thumbnail *FaceThumbnail // the store fills it in; nil inside a transaction
 }
 
 // Person is somebody whose faces are grouped.
@@ -193,10 +195,17 @@ type Person struct {
 	BirthDate       *string // YYYY-MM-DD
 	IsFavorite      bool
 	IsHidden        bool
-	ThumbnailFaceID *FaceID
-	AssetCount      int // live assets that show the person
+	ThumbnailFaceID *FaceID // that the user chose; nil: the server picks
+	AssetCount      int     // live assets that show the person
 	CreatedAt       time.Time
 	UpdatedAt       time.Time
+
+	// ByUser tells that a user made it: it stays without name and faces
+	// (behaviour 11.5), where the group of a clustering goes (21.15).
+	ByUser bool
+	// Thumbnail is the chosen face, else the best of a live asset; the store fills
+	// it in.
+	Thumbnail *FaceThumbnail
 }
 
 // Album is a collection of assets that a user made.
@@ -205,9 +214,23 @@ type Album struct {
 	LibraryID    LibraryID
 	Name         string
 	Description  *string
-	CoverAssetID *AssetID // nil: the server picks
+	CoverAssetID *AssetID // that the user chose; nil: the server picks
 	CreatedAt    time.Time
 	UpdatedAt    time.Time
+
+	// What follows from the live assets; the store fills it in.
+	AssetCount         int64
+	Cover              *Asset     // the chosen one, else the oldest; nil without any
+	StartDate, EndDate *LocalTime // of the oldest and the newest
+}
+
+// AlbumAsset is the link of an album to one of its assets.
+type AlbumAsset struct {
+	ID        AlbumAssetID
+	AlbumID   AlbumID
+	AssetID   AssetID
+	CreatedAt time.Time
+	UpdatedAt time.Time
 }
 
 // StackOrigin tells who made a stack.
@@ -223,7 +246,8 @@ type Stack struct {
 	ID             StackID
 	LibraryID      LibraryID
 	Origin         StackOrigin
-	PrimaryAssetID *AssetID
+	PrimaryAssetID *AssetID // the pinned cover; the server picks none
+	AssetCount     int64    // live members; the store fills it in
 	CreatedAt      time.Time
 	UpdatedAt      time.Time
 }

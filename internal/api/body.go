@@ -88,6 +88,15 @@ func bodyID[T interface {
 	return value, nil
 }
 
+// bodyLibrary reads the library that a body names; nil: the only one.
+func bodyLibrary(text *string) (*banksia.LibraryID, error) {
+	if text == nil {
+		return nil, nil
+	}
+	library, err := bodyID[banksia.LibraryID]("library_id", *text)
+	return &library, err
+}
+
 // pathID reads the identifier in the path. One of another form cannot exist, so it
 // is as unknown as any other.
 func pathID[T interface {

@@ -37,6 +37,25 @@ func (s *Server) routes() []route {
 		{"GET /api/assets/{asset_id}/download", banksia.Read, s.legacyDownload},
 		{"GET /api/assets/{asset_id}/thumbnail", banksia.Read, s.legacyThumbnail},
 
+		{"GET /api/albums", banksia.Read, s.listAlbums},
+		{"POST /api/albums", banksia.Write, s.createAlbum},
+		{"GET /api/albums/{album_id}", banksia.Read, s.getAlbum},
+		{"PATCH /api/albums/{album_id}", banksia.Write, s.updateAlbum},
+		{"DELETE /api/albums/{album_id}", banksia.Delete, s.deleteAlbum},
+		{"GET /api/albums/{album_id}/assets", banksia.Read, s.legacyAlbumAssets},
+		{"POST /api/albums/{album_id}/assets", banksia.Write, s.addAlbumAssets},
+		{"DELETE /api/albums/{album_id}/assets", banksia.Write, s.removeAlbumAssets},
+		{"GET /api/album-assets", banksia.Read, s.listAlbumAssets},
+		{"GET /api/album-assets/{album_asset_id}", banksia.Read, s.getAlbumAsset},
+
+		{"GET /api/stacks", banksia.Read, s.listStacks},
+		{"POST /api/stacks", banksia.Write, s.createStack},
+		{"GET /api/stacks/{stack_id}", banksia.Read, s.getStack},
+		{"PATCH /api/stacks/{stack_id}", banksia.Write, s.setStackCover},
+		{"DELETE /api/stacks/{stack_id}", banksia.Write, s.deleteStack},
+		{"POST /api/stacks/{stack_id}/assets", banksia.Write, s.addStackAssets},
+		{"DELETE /api/stacks/{stack_id}/assets", banksia.Write, s.removeStackAssets},
+
 		{"GET /api/events", banksia.Read, s.listEvents},
 		{"GET /api/v2/events", banksia.Read, s.listEvents},
 

@@ -21,6 +21,19 @@ func (c *Catalog) CreateLibrary(ctx context.Context, scope banksia.Scope, name s
 	return library, err
 }
 
+// writeLibrary is the library that something new goes to; a user who has none gets
+// one (behaviour 6.7, 21.14), unless the credential is for selected libraries.
+func (c *Catalog) writeLibrary(tx *store.Tx, scope banksia.Scope, given *banksia.LibraryID) (*banksia.Library, error) {
+	library, err := tx.ResolveLibrary(scope, given)
+	if err != nil || library != nil {
+		return library, err
+	}
+	if scope.LibraryIDs != nil {
+		return nil, banksia.Errorf(banksia.CodeInvalidRequest, "None of the libraries of this key is live.")
+	}
+	return c.addLibrary(tx, scope.UserID)
+}
+
 // LibraryChange says what of a library becomes otherwise.
 type LibraryChange struct {
 	Name           *string // nil: unchanged

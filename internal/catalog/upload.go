@@ -115,7 +115,7 @@ func (c *Catalog) Commit(ctx context.Context, scope banksia.Scope, in *blob.Inco
 		return id, false, storageError(err)
 	}
 	err = c.store.Write(ctx, func(tx *store.Tx) error {
-		library, err := c.uploadLibrary(tx, scope, r.LibraryID)
+		library, err := c.writeLibrary(tx, scope, r.LibraryID)
 		if err != nil {
 			return err
 		}
@@ -168,19 +168,6 @@ func (c *Catalog) duplicate(ctx context.Context, scope banksia.Scope, in *blob.I
 		return err
 	})
 	return existing, err
-}
-
-// uploadLibrary is the library that an upload goes to; a user who has none gets
-// one (behaviour 6.7), unless the credential is for selected libraries.
-func (c *Catalog) uploadLibrary(tx *store.Tx, scope banksia.Scope, given *banksia.LibraryID) (*banksia.Library, error) {
-	library, err := tx.ResolveLibrary(scope, given)
-	if err != nil || library != nil {
-		return library, err
-	}
-	if scope.LibraryIDs != nil {
-		return nil, banksia.Errorf(banksia.CodeInvalidRequest, "None of the libraries of this key is live.")
-	}
-	return c.addLibrary(tx, scope.UserID)
 }
 
 // describe makes the rows of a new asset. What cannot be read is left empty: the

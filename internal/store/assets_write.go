@@ -277,7 +277,8 @@ func (tx *Tx) PurgeAssets(library banksia.LibraryID, ids []banksia.AssetID) ([]F
 func (tx *Tx) purgeAsset(library banksia.LibraryID, id banksia.AssetID) ([]Freed, error) {
 	var live bool
 	var size int64
-	err := tx.QueryRow(`SELECT live, file_size_bytes FROM assets WHERE id = $1 AND library_id = $2`, id, library).Scan(&live, &size)
+	var stack sql.Null[banksia.StackID]
+	err := tx.QueryRow(`SELECT live, file_size_bytes, stack_id FROM assets WHERE id = $1 AND library_id = $2`, id, library).Scan(&live, &size, &stack)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, nil
 	}
@@ -324,6 +325,11 @@ func (tx *Tx) purgeAsset(library banksia.LibraryID, id banksia.AssetID) ([]Freed
 		`DELETE FROM assets WHERE id = $1`,
 	} {
 		if _, err := tx.Exec(statement, id); err != nil {
+			return nil, err
+		}
+	}
+	if stack.Valid {
+		if err := tx.settleStack(library, stack.V); err != nil {
 			return nil, err
 		}
 	}

@@ -34,6 +34,7 @@ var invariants = []invariant{
 	{"the cover of an album is a member", `SELECT COUNT(*) FROM albums b WHERE album_cover_asset_id IS NOT NULL AND NOT EXISTS (SELECT 1 FROM album_assets WHERE album_id = b.id AND asset_id = b.album_cover_asset_id)`},
 	{"a face is in the library of its asset and person", `SELECT COUNT(*) FROM faces f JOIN assets a ON a.id = f.asset_id LEFT JOIN people p ON p.id = f.person_id WHERE f.library_id <> a.library_id OR f.library_id <> p.library_id`},
 	{"the thumbnail of a person is a face", `SELECT COUNT(*) FROM people p WHERE thumbnail_face_id IS NOT NULL AND NOT EXISTS (SELECT 1 FROM faces WHERE id = p.thumbnail_face_id)`},
+	{"a stack has two members", `SELECT COUNT(*) FROM stacks s WHERE (SELECT COUNT(*) FROM assets WHERE stack_id = s.id) < 2`},
 	{"a stack holds assets of its library", `SELECT COUNT(*) FROM assets a JOIN stacks s ON s.id = a.stack_id WHERE a.library_id <> s.library_id`},
 	{"the cover of a stack is a member", `SELECT COUNT(*) FROM stacks s WHERE primary_asset_id IS NOT NULL AND NOT EXISTS (SELECT 1 FROM assets WHERE id = s.primary_asset_id AND stack_id = s.id)`},
 

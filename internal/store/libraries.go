@@ -111,7 +111,7 @@ func (tx *Tx) PurgeBatch(id banksia.LibraryID, limit int) (assets []banksia.Asse
 // partsOfLibrary are the tables with rows of a library beside its assets, and how
 // those rows are found; parts come before what they refer to.
 var partsOfLibrary = []struct{ table, key, where string }{
-	{"album_assets", "id", "album_id IN (SELECT id FROM albums WHERE library_id = $1)"},
+	{"album_assets", "id", "library_id = $1"},
 	{"albums", "id", "library_id = $1"},
 	{"people", "id", "library_id = $1"},
 	{"stacks", "id", "library_id = $1"},
