@@ -18,12 +18,17 @@ type MonthCount struct {
 }
 
 // CountAssetsByMonth counts the assets of a filter by month, newest first,
-// leaving out empty months; f.Limit is in months. It steps from month to month
-// along the index, so its cost is that of the months it returns.
+// leaving out empty months; f.Limit is in months. Without a filter other than
+// bounds of the wall clock it reads running totals. Else it steps from month to
+// month along the index, so its cost is that of the months it returns.
 func (s *Store) CountAssetsByMonth(ctx context.Context, scope banksia.Scope, f AssetFilter) (counts []MonthCount, more bool, err error) {
 	f.Ascending, f.StartingAfter = false, nil
 	err = s.Read(ctx, func(tx *Tx) error {
 		if visible, err := tx.sees(scope, f.LibraryID); err != nil || !visible {
+			return err
+		}
+		if f.isPlain() && f.Area == nil && isWall(f.After) && isWall(f.Before) {
+			counts, more, err = tx.monthTotals(f)
 			return err
 		}
 		below := int64(math.MaxInt64)
@@ -50,6 +55,64 @@ func (s *Store) CountAssetsByMonth(ctx context.Context, scope banksia.Scope, f A
 		}
 	})
 	return counts, more, err
+}
+
+// isPlain tells whether the filter names no set of assets: state, bounds of time
+// and area are all it has.
+func (f *AssetFilter) isPlain() bool {
+	return f.AlbumID == nil && f.AlbumFilter == AnyAlbum && len(f.PersonIDs) == 0 && f.IDs == nil && f.StackID == nil && f.MediaType == ""
+}
+
+// isWall tells whether a bound is absent or of the wall clock.
+func isWall(bound *banksia.LocalTime) bool { return bound == nil || bound.Offset == nil }
+
+// monthTotals reads the running totals; the assets of a month that a bound cuts
+// are counted.
+func (tx *Tx) monthTotals(f AssetFilter) (counts []MonthCount, more bool, err error) {
+	from, to := int64(math.MinInt64), int64(math.MaxInt64) // the first and last instant
+	if f.After != nil {
+		from = f.After.Wall + 1
+	}
+	if f.Before != nil {
+		to = f.Before.Wall - 1
+	}
+	var q query
+	where := "library_id = " + q.arg(f.LibraryID) + " AND live IN (" + list(&q, lives(f.State)) + ")"
+	if f.After != nil {
+		where += " AND month >= " + q.arg(monthOf(from))
+	}
+	if f.Before != nil {
+		where += " AND month <= " + q.arg(monthOf(to))
+	}
+	// Two months may turn out empty once they are cut.
+	text := "SELECT month, SUM(asset_count) FROM asset_months WHERE " + where + " GROUP BY month ORDER BY month DESC LIMIT " + q.arg(f.Limit+3)
+	err = tx.each(text, q.args, func(rows *sql.Rows) error {
+		var month int64
+		var c MonthCount
+		err := rows.Scan(&month, &c.Count)
+		c.Month.Wall = monthStart(month)
+		counts = append(counts, c)
+		return err
+	})
+	if err != nil {
+		return nil, false, fmt.Errorf("count assets: %w", err)
+	}
+	kept := counts[:0]
+	for _, c := range counts {
+		first, last := c.Month.Wall, monthStart(monthOf(c.Month.Wall)+1)-1
+		if first < from || last > to {
+			if c.Count, err = tx.countBetween(f, max(first, from), min(last, to)); err != nil {
+				return nil, false, fmt.Errorf("count assets: %w", err)
+			}
+		}
+		if c.Count > 0 {
+			kept = append(kept, c)
+		}
+	}
+	if len(kept) > f.Limit {
+		return kept[:f.Limit], true, nil
+	}
+	return kept, false, nil
 }
 
 // newestBelow finds the newest wall clock before a time.
@@ -99,82 +162,27 @@ func (s *Store) ClusterAssets(ctx context.Context, scope banksia.Scope, f AssetF
 		if visible, err := tx.sees(scope, f.LibraryID); err != nil || !visible {
 			return err
 		}
-		clusters, err = tx.clusterAssets(f, cellSize)
+		g := &grid{cellSize: cellSize, cells: map[gridCell]*gridTotal{}}
+		if box, ok := f.Area.(Box); ok && f.isPlain() && f.After == nil && f.Before == nil {
+			for _, live := range lives(f.State) {
+				if err = tx.gatherTotals(g, f.LibraryID, live, box); err != nil {
+					break
+				}
+			}
+		} else {
+			err = tx.gatherAssets(g, f)
+		}
+		if errors.Is(err, errTooManyCells) {
+			return banksia.Invalid("query", "cell_size", "the view has more than %d cells; ask for larger cells or a smaller box", MaxGeoClusters)
+		}
 		if err != nil {
 			return fmt.Errorf("cluster assets: %w", err)
 		}
-		if len(clusters) > MaxGeoClusters {
-			return banksia.Invalid("query", "cell_size", "the view has more than %d cells; ask for larger cells or a smaller box", MaxGeoClusters)
-		}
+		clusters = g.clusters()
 		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
 	return clusters, nil
-}
-
-// clusterAssets counts the cells in one pass, then looks each one's newest asset
-// up by its time.
-func (tx *Tx) clusterAssets(f AssetFilter, cellSize float64) ([]GeoCluster, error) {
-	selection, err := newSelection(tx, f)
-	if err != nil {
-		return nil, err
-	}
-	row, column := selection.grid(cellSize)
-	type cell struct {
-		row, column float64
-		newest      int64
-	}
-	var cells []cell
-	var clusters []GeoCluster
-	at := selection.at()
-	text := "SELECT " + row + " AS cell_row, " + column + " AS cell_column, COUNT(*) AS n, AVG(" + at + ".latitude), AVG(" + at + ".longitude), MAX(k.time) FROM " +
-		selection.from(selection.candidates(f, nil), selection.reach()) + " GROUP BY cell_row, cell_column ORDER BY n DESC, cell_row, cell_column LIMIT " + selection.q.arg(MaxGeoClusters+1)
-	err = tx.each(text, selection.q.args, func(rows *sql.Rows) error {
-		var c cell
-		var cluster GeoCluster
-		err := rows.Scan(&c.row, &c.column, &cluster.Count, &cluster.Latitude, &cluster.Longitude, &c.newest)
-		cells, clusters = append(cells, c), append(clusters, cluster)
-		return err
-	})
-	if err != nil || len(clusters) > MaxGeoClusters {
-		return clusters, err
-	}
-	for i, c := range cells {
-		selection, err := newSelection(tx, f)
-		if err != nil {
-			return nil, err
-		}
-		q := &selection.q
-		row, column := selection.grid(cellSize)
-		candidates := selection.candidates(f, func(string) string { return " AND s.local_datetime = " + q.arg(c.newest) })
-		text := "SELECT k.id FROM " + selection.from(candidates, selection.reach()) + " AND " + row + " = " + q.arg(c.row) + " AND " + column + " = " + q.arg(c.column) + " ORDER BY k.id DESC LIMIT 1"
-		if err := tx.QueryRow(text, q.args...).Scan(&clusters[i].RepresentativeAssetID); err != nil {
-			return nil, err
-		}
-	}
-	return clusters, nil
-}
-
-// at is the alias that has the coordinates: map cells carry them.
-func (s *selection) at() string {
-	if s.cells {
-		return "k"
-	}
-	return "a"
-}
-
-// reach is as far as the coordinates are.
-func (s *selection) reach() reach {
-	if s.cells {
-		return candidatesOnly
-	}
-	return withAssets
-}
-
-// grid is the row and the column of a candidate on a grid of squares.
-func (s *selection) grid(cellSize float64) (row, column string) {
-	size := s.q.arg(cellSize)
-	return "floor((" + s.at() + ".latitude+90)/" + size + ")", "floor((" + s.at() + ".longitude+180)/" + size + ")"
 }
