@@ -305,7 +305,6 @@ func (tx *Tx) purgeAsset(library banksia.LibraryID, id banksia.AssetID) ([]Freed
 	for _, statement := range []string{
 		`UPDATE albums SET album_cover_asset_id = NULL WHERE album_cover_asset_id = $1`,
 		`UPDATE stacks SET primary_asset_id = NULL WHERE primary_asset_id = $1`,
-		`UPDATE people SET thumbnail_face_id = NULL WHERE thumbnail_face_id IN (SELECT id FROM faces WHERE asset_id = $1)`,
 	} {
 		if _, err := tx.Exec(statement, id); err != nil {
 			return nil, err
@@ -314,11 +313,12 @@ func (tx *Tx) purgeAsset(library banksia.LibraryID, id banksia.AssetID) ([]Freed
 	if err := tx.emitPurge(library, id); err != nil {
 		return nil, err
 	}
+	if err := tx.purgeFaces(library, id); err != nil {
+		return nil, err
+	}
 	for _, statement := range []string{
 		`INSERT INTO purged_assets (id, library_id, local_datetime, trashed_at) SELECT id, library_id, local_datetime, COALESCE(trashed_at, last_trashed_at) FROM assets WHERE id = $1`,
 		`DELETE FROM album_assets WHERE asset_id = $1`,
-		`DELETE FROM asset_people WHERE asset_id = $1`,
-		`DELETE FROM faces WHERE asset_id = $1`,
 		`DELETE FROM asset_metadata WHERE asset_id = $1`,
 		`DELETE FROM asset_versions WHERE asset_id = $1`,
 		`DELETE FROM tasks WHERE asset_id = $1`,

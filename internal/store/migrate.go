@@ -51,6 +51,11 @@ func (s *Store) migrate(ctx context.Context) error {
 			if err := tx.execScript(s.dialect.schema(string(text))); err != nil {
 				return err
 			}
+			if version == 8 { // SQL has no Unicode case folding that engines share
+				if err := tx.fillNameKeys(); err != nil {
+					return err
+				}
+			}
 			_, err := tx.Exec(`INSERT INTO schema_migrations (version, name, applied_at) VALUES ($1, $2, $3)`, version, entry.Name(), tx.Now().UnixMicro())
 			return err
 		})
