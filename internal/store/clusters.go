@@ -109,17 +109,10 @@ const fewAssets = 24
 
 // gatherTotals reads the assets in a box through the totals of map cells: whole
 // map cells where they fit into one grid cell and the box, their parts where they
-// do not, and assets at the end. The newest asset of a map cell is the end of its
-// range of asset_cells, so the totals need not know it.
+// do not, and assets at the end.
 func (tx *Tx) gatherTotals(g *grid, library banksia.LibraryID, live bool, box Box) error {
-	var q query
-	at := "c.library_id = " + q.arg(library) + " AND c.cell = t.cell AND c.live = " + q.arg(live)
-	newest := func(column string) string {
-		return "(SELECT c." + column + " FROM asset_cells c WHERE " + at + " ORDER BY c.local_datetime DESC, c.asset_id DESC LIMIT 1)"
-	}
-	children := "SELECT t.cell, t.asset_count, t.latitude_sum, t.longitude_sum, " + newest("local_datetime") + ", " + newest("asset_id") +
-		" FROM cell_totals t WHERE t.library_id = $1 AND t.live = $2 AND t.parent IN (%s)"
-	members := "SELECT m.asset_id, m.local_datetime, m.latitude, m.longitude FROM asset_cells m WHERE m.library_id = $1 AND m.live = $2 AND m.cell IN (%s)"
+	const children = "SELECT cell, asset_count, latitude_sum, longitude_sum, newest_datetime, newest_asset_id FROM cell_totals WHERE library_id = $1 AND live = $2 AND parent IN (%s)"
+	const members = "SELECT m.asset_id, m.local_datetime, m.latitude, m.longitude FROM asset_cells m WHERE m.library_id = $1 AND m.live = $2 AND m.cell IN (%s)"
 	boxes := box.boxes()
 	inBox := func(latitude, longitude float64) bool {
 		return slices.ContainsFunc(boxes, func(b Box) bool {

@@ -21,7 +21,7 @@ func (tx *Tx) placeAsset(id banksia.AssetID) error {
 			return fail(err)
 		}
 	}
-	if err := tx.addTotals(&s, 1); err != nil {
+	if err := tx.addTotals(id, &s, 1); err != nil {
 		return fail(err)
 	}
 	if !s.onMap() {
@@ -52,15 +52,18 @@ func (tx *Tx) unplaceAsset(id banksia.AssetID) error {
 	if err != nil {
 		return fail(err)
 	}
-	if err := tx.addTotals(&s, -1); err != nil {
-		return fail(err)
-	}
 	if !s.onMap() {
+		if err := tx.addTotals(id, &s, -1); err != nil {
+			return fail(err)
+		}
 		return nil
 	}
 	var q query
 	_, err = tx.Exec(`DELETE FROM asset_cells WHERE library_id = `+q.arg(s.library)+` AND live = `+q.arg(s.live)+` AND local_datetime = `+q.arg(s.local)+
 		` AND asset_id = `+q.arg(id)+` AND cell IN (`+list(&q, cellsOf(*s.latitude, *s.longitude))+`)`, q.args...)
+	if err == nil {
+		err = tx.addTotals(id, &s, -1)
+	}
 	if err != nil {
 		return fail(err)
 	}

@@ -19,6 +19,8 @@ CREATE TABLE cell_totals (
 	asset_count BIGINT NOT NULL,
 	latitude_sum BIGINT NOT NULL,       -- in 1e-7 degrees, each rounded
 	longitude_sum BIGINT NOT NULL,
+	newest_datetime BIGINT NOT NULL,    -- of the newest asset, the larger ID among equals
+	newest_asset_id BYTEA NOT NULL,
 	PRIMARY KEY (library_id, live, parent, cell)
 ){{without_rowid}};
 
@@ -38,7 +40,11 @@ FROM (
 ) AS years
 GROUP BY library_id, live, month;
 
-INSERT INTO cell_totals (library_id, live, parent, cell, asset_count, latitude_sum, longitude_sum)
-SELECT library_id, live, (((cell >> 40) - 3) << 40) | ((((cell >> 20) & 1048575) >> 3) << 20) | ((cell & 1048575) >> 3), cell,
-	COUNT(*), SUM(CAST(floor(latitude * 10000000 + 0.5) AS BIGINT)), SUM(CAST(floor(longitude * 10000000 + 0.5) AS BIGINT))
-FROM asset_cells WHERE cell > 0 GROUP BY library_id, cell, live;
+INSERT INTO cell_totals (library_id, live, parent, cell, asset_count, latitude_sum, longitude_sum, newest_datetime, newest_asset_id)
+SELECT library_id, live, (((cell >> 40) - 3) << 40) | ((((cell >> 20) & 1048575) >> 3) << 20) | ((cell & 1048575) >> 3), cell, n, latitude_sum, longitude_sum, newest_datetime,
+	(SELECT asset_id FROM asset_cells m WHERE m.library_id = t.library_id AND m.cell = t.cell AND m.live = t.live ORDER BY local_datetime DESC, asset_id DESC LIMIT 1)
+FROM (
+	SELECT library_id, cell, live, COUNT(*) AS n, MAX(local_datetime) AS newest_datetime,
+		SUM(CAST(floor(latitude * 10000000 + 0.5) AS BIGINT)) AS latitude_sum, SUM(CAST(floor(longitude * 10000000 + 0.5) AS BIGINT)) AS longitude_sum
+	FROM asset_cells WHERE cell > 0 GROUP BY library_id, cell, live
+) AS t;
