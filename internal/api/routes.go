@@ -56,6 +56,18 @@ func (s *Server) routes() []route {
 		{"POST /api/stacks/{stack_id}/assets", banksia.Write, s.addStackAssets},
 		{"DELETE /api/stacks/{stack_id}/assets", banksia.Write, s.removeStackAssets},
 
+		{"GET /api/people", banksia.Read, s.listPeople},
+		{"POST /api/people", banksia.Write, s.createPerson},
+		{"GET /api/people/{person_id}", banksia.Read, s.getPerson},
+		{"PATCH /api/people/{person_id}", banksia.Write, s.updatePerson},
+		{"DELETE /api/people/{person_id}", banksia.Delete, s.deletePerson},
+		{"POST /api/people/{person_id}/merge", banksia.Write, s.mergePeople},
+		{"GET /api/faces", banksia.Read, s.listFaces},
+		{"POST /api/faces", banksia.Write, s.createFace},
+		{"GET /api/faces/{face_id}", banksia.Read, s.getFace},
+		{"PATCH /api/faces/{face_id}", banksia.Write, s.updateFace},
+		{"DELETE /api/faces/{face_id}", banksia.Delete, s.deleteFace},
+
 		{"GET /api/events", banksia.Read, s.listEvents},
 		{"GET /api/v2/events", banksia.Read, s.listEvents},
 

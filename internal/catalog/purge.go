@@ -63,6 +63,9 @@ func (c *Catalog) cleanUp(ctx context.Context, d store.Delivery) (task.Commit, e
 				return nil, storageError(err)
 			}
 		}
+		if err := c.removeCrops(ctx, v.Version); err != nil {
+			return nil, storageError(err)
+		}
 		if err := c.cleanUpOriginal(ctx, v.SHA256); err != nil {
 			return nil, storageError(err)
 		}

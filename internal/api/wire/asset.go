@@ -140,36 +140,6 @@ type Metadata struct {
 	RawHeight    *int    `json:"raw_height"`
 }
 
-// Face is a face in an asset.
-type Face struct {
-	ID                banksia.FaceID      `json:"id"`
-	AssetID           banksia.AssetID     `json:"asset_id"`
-	BoundingBox       banksia.BoundingBox `json:"bounding_box"`
-	CreatedAt         Time                `json:"created_at"`
-	Source            banksia.FaceSource  `json:"source"`
-	UpdatedAt         Time                `json:"updated_at"`
-	AssetURLs         map[string]Variant  `json:"asset_urls"`
-	ClusterAssignment *struct{}           `json:"cluster_assignment"` // null inside assets
-	Confidence        *float64            `json:"confidence"`
-	PersonID          *banksia.PersonID   `json:"person_id"`
-	TimestampMS       *int                `json:"timestamp_ms"`
-}
-
-// Person is somebody whose faces are grouped.
-type Person struct {
-	ID              banksia.PersonID   `json:"id"`
-	CreatedAt       Time               `json:"created_at"`
-	IsFavorite      bool               `json:"is_favorite"`
-	IsHidden        bool               `json:"is_hidden"`
-	UpdatedAt       Time               `json:"updated_at"`
-	AssetCount      *int               `json:"asset_count"`
-	AssetURLs       map[string]Variant `json:"asset_urls"` // null inside assets (behaviour 7.9)
-	BirthDate       *string            `json:"birth_date"`
-	ClusterMetrics  *struct{}          `json:"cluster_metrics"` // null inside assets
-	Name            *string            `json:"name"`
-	ThumbnailFaceID *banksia.FaceID    `json:"thumbnail_face_id"`
-}
-
 // AssetParts is what an asset's response is made from, beside the asset itself.
 type AssetParts struct {
 	Metadata banksia.Metadata
@@ -214,17 +184,13 @@ func NewAsset(a *banksia.Asset, parts AssetParts, include Include, urls URLs, le
 	if include.Faces {
 		asset.Faces = make([]Face, len(parts.Faces))
 		for i := range parts.Faces {
-			f := &parts.Faces[i]
-			asset.Faces[i] = Face{ID: f.ID, AssetID: f.AssetID, BoundingBox: f.BoundingBox, CreatedAt: Time(f.CreatedAt), Source: f.Source, UpdatedAt: Time(f.UpdatedAt),
-				Confidence: f.Confidence, PersonID: f.PersonID, TimestampMS: f.TimestampMS}
+			asset.Faces[i] = NewFace(&parts.Faces[i], urls, "")
 		}
 	}
 	if include.People {
 		asset.People = make([]Person, len(parts.People))
 		for i := range parts.People {
-			p := &parts.People[i]
-			asset.People[i] = Person{ID: p.ID, CreatedAt: Time(p.CreatedAt), IsFavorite: p.IsFavorite, IsHidden: p.IsHidden, UpdatedAt: Time(p.UpdatedAt),
-				AssetCount: &p.AssetCount, BirthDate: p.BirthDate, Name: p.Name, ThumbnailFaceID: p.ThumbnailFaceID}
+			asset.People[i] = NewPerson(&parts.People[i], urls, "")
 		}
 	}
 	return asset
