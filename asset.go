@@ -53,13 +53,14 @@ type Digest []byte
 type Version struct {
 	ID        VersionID
 	AssetID   AssetID
-	Position  int
+	Position  int // 0: the original; the last is current
 	Kind      string
 	MIMEType  string
 	Width     int // display space, after orientation; 0: unknown
 	Height    int
 	SizeBytes int64
 	SHA256    Digest
+	Params    []byte // a JSON object that says how it was made; nil: the original
 	CreatedAt time.Time
 
 	// VariantMIMEType is the type in which its derived variants are drawn; ""

@@ -10,8 +10,9 @@ const (
 	TaskThumbHash       TaskType = "thumbhash"
 	TaskReverseGeocode  TaskType = "reverse_geocoding"
 	TaskVideoMetadata   TaskType = "video_metadata_extract"
-	TaskVideoThumbnails TaskType = "video_thumbnail_extract" // stills of a video
-	TaskStorageCleanup  TaskType = "asset_storage_cleanup"   // files of a purged asset
+	TaskVideoThumbnails TaskType = "video_thumbnail_extract"       // stills of a video
+	TaskStorageCleanup  TaskType = "asset_storage_cleanup"         // files of a purged asset
+	TaskVersionCleanup  TaskType = "asset_version_storage_cleanup" // files of deleted versions
 )
 
 // TaskStatus is the state of a task: pending -> started -> success or failure.

@@ -139,29 +139,6 @@ func TestPaths(t *testing.T) {
 	}
 }
 
-// Operations of the contract that this server does not have say so like any other
-// unknown path.
-func TestMissingOperations(t *testing.T) {
-	t.Parallel()
-	s := banksiatest.NewServer(t)
-	for operation, want := range map[string]int{"GET /api/albums": 404, "POST /api/search": 404, "PATCH /api/assets/asset_BM3nUmJ6fkBqBADyz5FEiu": 405} {
-		method, path, _ := strings.Cut(operation, " ")
-		request, err := http.NewRequest(method, s.URL+path, strings.NewReader("{}"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		response, err := http.DefaultClient.Do(request)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer response.Body.Close()
-		var body struct{ Detail, Error, Message string }
-		if err := json.NewDecoder(response.Body).Decode(&body); err != nil || response.StatusCode != want || body.Detail == "" || body.Error == "" || body.Message == "" {
-			t.Errorf("%s: %s %+v, %v", operation, response.Status, body, err)
-		}
-	}
-}
-
 // The envelope of each status, as clients read it (behaviour 3.1, 3.2, 21.11).
 func TestEnvelopes(t *testing.T) {
 	t.Parallel()

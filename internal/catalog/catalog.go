@@ -29,12 +29,13 @@ type Catalog struct {
 	maintenance chan struct{} // wakes Maintain
 }
 
-// New returns a catalog over its parts and names its task to the runner. Setup
+// New returns a catalog over its parts and names its tasks to the runner. Setup
 // needs the store alone.
 func New(s *store.Store, blobs blob.Store, pool *media.Pool, runner *task.Runner, logger *slog.Logger) *Catalog {
 	c := &Catalog{store: s, blobs: blobs, media: pool, runner: runner, logger: logger, content: contentLocks{held: map[string]*contentLock{}}, maintenance: make(chan struct{}, 1)}
 	if runner != nil {
 		runner.Handle(banksia.TaskStorageCleanup, c.cleanUp)
+		runner.Handle(banksia.TaskVersionCleanup, c.cleanUp)
 	}
 	return c
 }

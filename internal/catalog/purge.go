@@ -50,8 +50,9 @@ type freedFiles struct {
 	SHA256  string            `json:"sha256"` // hexadecimal
 }
 
-// cleanUp (asset_storage_cleanup) removes the files of a purged asset: its
-// variants, and its originals unless another asset has the same bytes.
+// cleanUp (asset_storage_cleanup, asset_version_storage_cleanup) removes the files
+// of a purged asset, or of deleted versions: their variants, and their bytes unless
+// another version has the same.
 func (c *Catalog) cleanUp(ctx context.Context, d store.Delivery) (task.Commit, error) {
 	var versions []freedFiles
 	if err := json.Unmarshal([]byte(d.Payload), &versions); err != nil {

@@ -469,7 +469,7 @@ func TestLateDescription(t *testing.T) {
 	r := newRig(t, nil)
 	a := r.upload("a.jpg", tagged(t, 1, "-DateTimeOriginal=2023:07:14 22:30:00", "-GPSLatitude=48.8584", "-GPSLatitudeRef=N", "-GPSLongitude=2.2945", "-GPSLongitudeRef=E"))
 	err := r.store.Write(t.Context(), func(tx *store.Tx) error { // as the catalog stores what it could not describe
-		if err := tx.UpdateMetadata(a.ID, func(m *banksia.Metadata) { *m = banksia.Metadata{CreatedAt: m.CreatedAt} }); err != nil {
+		if err := tx.UpdateFileMetadata(a.ID, func(m *banksia.Metadata) { *m = banksia.Metadata{CreatedAt: m.CreatedAt} }); err != nil {
 			return err
 		}
 		return tx.SetVersionFacts(a.Version.ID, func(v *banksia.Version) { v.Width, v.Height, v.Displayable = 0, 0, false })

@@ -78,7 +78,7 @@ func (d *Deriver) storeInfo(tx *store.Tx, a *banksia.Asset, info media.Info) err
 			return err
 		}
 	}
-	if err := tx.UpdateMetadata(a.ID, func(m *banksia.Metadata) { take(m, info.Metadata) }); err != nil {
+	if err := tx.UpdateFileMetadata(a.ID, func(m *banksia.Metadata) { take(m, info.Metadata) }); err != nil {
 		return err
 	}
 	if info.Metadata.Latitude == nil || info.Metadata.Longitude == nil {

@@ -33,7 +33,7 @@ func (d *Deriver) reverseGeocode(ctx context.Context, a banksia.Asset) (task.Com
 	}
 	return func(tx *store.Tx) (string, error) {
 		summary := "no place is near"
-		err := tx.UpdateMetadata(a.ID, func(m *banksia.Metadata) {
+		err := tx.UpdatePlace(a.ID, func(m *banksia.Metadata) {
 			if m.Latitude == nil || *m.Latitude != latitude || m.Longitude == nil || *m.Longitude != longitude {
 				return // moved meanwhile, so another task is on its way
 			}

@@ -119,7 +119,7 @@ func (l *testLibrary) add(t testing.TB, tx *Tx, r *rand.Rand) error {
 	original := a.local
 	row := &banksia.Asset{ID: a.id, LibraryID: l.id, MediaType: a.mediaType, CreatedAt: epoch, UpdatedAt: epoch, LocalDateTime: a.local, OriginalFileName: "a.jpg",
 		File:    banksia.FileData{CreatedAt: a.local, ModifiedAt: a.local, SizeBytes: 10, SHA256: sum[:], SHA1: sum1[:]},
-		Version: banksia.Version{ID: banksia.NewID[banksia.VersionID](epoch), Kind: banksia.KindOriginal, MIMEType: "image/jpeg", SHA256: sum[:], CreatedAt: epoch}}
+		Version: banksia.Version{SizeBytes: 10, ID: banksia.NewID[banksia.VersionID](epoch), Kind: banksia.KindOriginal, MIMEType: "image/jpeg", SHA256: sum[:], CreatedAt: epoch}}
 	if err := tx.InsertAsset(row, &banksia.Metadata{OriginalDateTime: &original, Latitude: a.lat, Longitude: a.lon}); err != nil {
 		return err
 	}

@@ -51,7 +51,7 @@ func (tx *Tx) InsertAsset(a *banksia.Asset, m *banksia.Metadata) error {
 	if a.TrashedAt == nil {
 		live = 1
 	}
-	if err := tx.countStorage(a.LibraryID, live, f.SizeBytes); err != nil {
+	if err := tx.countStorage(a.LibraryID, live, v.SizeBytes); err != nil {
 		return err
 	}
 	if err := tx.emit(a.LibraryID, banksia.AssetCreated, a.ID, nil); err != nil {
@@ -91,33 +91,44 @@ func (tx *Tx) IsReferenced(sha256 banksia.Digest) (bool, error) {
 	return err == nil, err
 }
 
-// UpdateMetadata changes the metadata of an asset and everything that follows
+// changeMetadata changes the shown metadata of an asset and everything that follows
 // from it: the capture time, the order, the place on the map. A missing asset is
 // a banksia.Error with CodeNotFound.
-func (tx *Tx) UpdateMetadata(id banksia.AssetID, change func(*banksia.Metadata)) error {
+func (tx *Tx) changeMetadata(id banksia.AssetID, change func(*banksia.Metadata)) error {
 	m, err := tx.metadata(id)
 	if err != nil {
 		return err
 	}
 	var library banksia.LibraryID
-	var fileCreated banksia.LocalTime
-	err = tx.QueryRow(`SELECT library_id, file_created_at, file_created_at_offset FROM assets WHERE id = $1`, id).
-		Scan(&library, &fileCreated.Wall, &fileCreated.Offset)
+	var fileCreated, local banksia.LocalTime
+	var latitude, longitude *float64
+	err = tx.QueryRow(`SELECT library_id, file_created_at, file_created_at_offset, local_datetime, local_datetime_offset, latitude, longitude FROM assets WHERE id = $1`, id).
+		Scan(&library, &fileCreated.Wall, &fileCreated.Offset, &local.Wall, &local.Offset, &latitude, &longitude)
 	if err != nil {
 		return fmt.Errorf("asset %s: %w", id, err)
 	}
 	change(&m)
 	now := tx.Now()
 	m.AssetID, m.UpdatedAt = id, now
+	captured := CaptureTime(&m, fileCreated)
+	if captured.Wall == local.Wall && same(captured.Offset, local.Offset) && same(m.Latitude, latitude) && same(m.Longitude, longitude) {
+		// Its place in every order stays.
+		if err := tx.writeMetadata(&m); err != nil {
+			return err
+		}
+		if _, err := tx.Exec(`UPDATE assets SET updated_at = $1 WHERE id = $2`, now.UnixMicro(), id); err != nil {
+			return fmt.Errorf("update asset %s: %w", id, err)
+		}
+		return errors.Join(tx.emit(library, banksia.MetadataUpdated, id, nil), tx.emit(library, banksia.AssetUpdated, id, nil))
+	}
 	if err := tx.unplaceAsset(id); err != nil {
 		return err
 	}
 	if err := tx.writeMetadata(&m); err != nil {
 		return err
 	}
-	local := CaptureTime(&m, fileCreated)
 	_, err = tx.Exec(`UPDATE assets SET local_datetime = $1, local_datetime_offset = $2, captured_at = $3, latitude = $4, longitude = $5, updated_at = $6 WHERE id = $7`,
-		local.Wall, local.Offset, local.Instant(), m.Latitude, m.Longitude, now.UnixMicro(), id)
+		captured.Wall, captured.Offset, captured.Instant(), m.Latitude, m.Longitude, now.UnixMicro(), id)
 	if err != nil {
 		return fmt.Errorf("update asset %s: %w", id, err)
 	}
@@ -278,7 +289,7 @@ func (tx *Tx) purgeAsset(library banksia.LibraryID, id banksia.AssetID) ([]Freed
 	var live bool
 	var size int64
 	var stack sql.Null[banksia.StackID]
-	err := tx.QueryRow(`SELECT live, file_size_bytes, stack_id FROM assets WHERE id = $1 AND library_id = $2`, id, library).Scan(&live, &size, &stack)
+	err := tx.QueryRow(`SELECT live, (SELECT SUM(file_size_bytes) FROM asset_versions WHERE asset_id = assets.id), stack_id FROM assets WHERE id = $1 AND library_id = $2`, id, library).Scan(&live, &size, &stack)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, nil
 	}
@@ -319,6 +330,7 @@ func (tx *Tx) purgeAsset(library banksia.LibraryID, id banksia.AssetID) ([]Freed
 	for _, statement := range []string{
 		`INSERT INTO purged_assets (id, library_id, local_datetime, trashed_at) SELECT id, library_id, local_datetime, COALESCE(trashed_at, last_trashed_at) FROM assets WHERE id = $1`,
 		`DELETE FROM album_assets WHERE asset_id = $1`,
+		`DELETE FROM asset_edits WHERE asset_id = $1`,
 		`DELETE FROM asset_metadata WHERE asset_id = $1`,
 		`DELETE FROM asset_versions WHERE asset_id = $1`,
 		`DELETE FROM tasks WHERE asset_id = $1`,

@@ -44,7 +44,7 @@ func TestTotalsAgreeWithAssets(t *testing.T) {
 				}
 				latitude, longitude := latitudes[r.IntN(len(latitudes))], longitudes[r.IntN(len(longitudes))]
 				a.lat, a.lon = &latitude, &longitude
-				return tx.UpdateMetadata(a.id, func(m *banksia.Metadata) { m.Latitude, m.Longitude = a.lat, a.lon })
+				return tx.UpdateFileMetadata(a.id, func(m *banksia.Metadata) { m.Latitude, m.Longitude = a.lat, a.lon })
 			})
 		}
 		for range 12 {
@@ -144,7 +144,7 @@ func TestTotalsOfOlderDatabase(t *testing.T) {
 		}
 		for i, year := range []int{1, 4, 1582, 1899, 1969, 1970, 2000, 2100, 9999} {
 			wall := banksia.LocalTime{Wall: time.Date(year, time.Month(1+i), 28, 23, 59, 59, 0, time.UTC).UnixMicro()}
-			if err := tx.UpdateMetadata(l.assets[i].id, func(m *banksia.Metadata) { m.OriginalDateTime = &wall }); err != nil {
+			if err := tx.UpdateFileMetadata(l.assets[i].id, func(m *banksia.Metadata) { m.OriginalDateTime = &wall }); err != nil {
 				return err
 			}
 		}

@@ -126,7 +126,7 @@ var partsOfLibrary = []struct{ table, key, where string }{
 // assets, and at last the library itself: done is then true.
 func (tx *Tx) DeleteLibraryRows(id banksia.LibraryID, limit int) (done bool, err error) {
 	// The files of its assets may still wait for their removal.
-	_, err = tx.Exec(`UPDATE tasks SET library_id = NULL WHERE library_id = $1 AND task_type = $2 AND due_at IS NOT NULL`, id, banksia.TaskStorageCleanup)
+	_, err = tx.Exec(`UPDATE tasks SET library_id = NULL WHERE library_id = $1 AND task_type IN ($2, $3) AND due_at IS NOT NULL`, id, banksia.TaskStorageCleanup, banksia.TaskVersionCleanup)
 	if err != nil {
 		return false, fmt.Errorf("keep the tasks of library: %w", err)
 	}

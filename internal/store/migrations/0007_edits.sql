@@ -1,0 +1,11 @@
+-- What users say of an asset instead of its file. asset_metadata holds what is
+-- shown; file_facts keeps what it hides (JSON), to show again when the edit goes.
+CREATE TABLE asset_edits (
+	asset_id BYTEA PRIMARY KEY REFERENCES assets (id),
+	description TEXT,
+	latitude DOUBLE PRECISION,
+	longitude DOUBLE PRECISION,
+	original_datetime BIGINT,
+	original_datetime_offset BIGINT,
+	file_facts TEXT NOT NULL
+);
