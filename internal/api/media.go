@@ -88,12 +88,50 @@ func (s *Server) media(w http.ResponseWriter, r *http.Request, _ banksia.Scope) 
 	if err := s.signer.Check(id, variant, query.Get("expires"), query.Get("signature")); err != nil {
 		return err
 	}
+	if face, err := banksia.ParseID[banksia.FaceID](string(variant)); err == nil {
+		return s.serveFace(w, r, face, immutable)
+	}
 	version, asset, err := s.store.GetVersion(r.Context(), id)
 	if err != nil {
 		return err
 	}
-	w.Header().Set("Cache-Control", "private, max-age=604800, immutable") // another rendering has another URL
+	w.Header().Set("Cache-Control", immutable)
 	return s.serveVariant(w, r, &version, &asset, variant)
+}
+
+// immutable is for signed URLs: another rendering has another one.
+const immutable = "private, max-age=604800, immutable"
+
+// serveFace sends the crop of a face, whose existence the caller has checked a
+// signature or the scope for (behaviour 12.7).
+func (s *Server) serveFace(w http.ResponseWriter, r *http.Request, id banksia.FaceID, caching string) error {
+	thumbnail, err := s.store.FaceThumbnail(r.Context(), id)
+	if err != nil {
+		return err
+	}
+	reader, info, err := s.deriver.FaceCrop(r.Context(), &thumbnail)
+	if errors.Is(err, blob.ErrNotExist) {
+		return &banksia.Error{Code: banksia.CodeNotFound, Message: "The file is missing from the storage.", Err: err}
+	}
+	if err != nil {
+		return err
+	}
+	defer reader.Close()
+	w.Header().Set("Cache-Control", caching)
+	sendFile(w, r, thumbnail.Version.VariantMIMEType, hex.EncodeToString(id[:]), reader, info)
+	return nil
+}
+
+// legacyFaceThumbnail is GET /api/faces/{face_id}/thumbnail of older clients.
+func (s *Server) legacyFaceThumbnail(w http.ResponseWriter, r *http.Request, scope banksia.Scope) error {
+	id, err := pathID[banksia.FaceID](r, "face_id", "Face")
+	if err != nil {
+		return err
+	}
+	if _, err := s.store.FaceLibrary(r.Context(), scope, id); err != nil {
+		return err
+	}
+	return s.serveFace(w, r, id, legacyCaching)
 }
 
 // serveVariant sends a variant. Whatever an upload holds, it must not run as
@@ -112,16 +150,21 @@ func (s *Server) serveVariant(w http.ResponseWriter, r *http.Request, v *banksia
 		return err
 	}
 	defer reader.Close()
+	if variant == banksia.VariantOriginal {
+		w.Header().Set("Content-Disposition", attachment(a.OriginalFileName))
+	}
+	sendFile(w, r, mimeType, hex.EncodeToString(v.ID[:])+"-"+string(variant), reader, info)
+	return nil
+}
+
+// sendFile sends what uploads hold, or was drawn from them.
+func sendFile(w http.ResponseWriter, r *http.Request, mimeType, tag string, reader blob.Reader, info blob.Info) {
 	header := w.Header()
 	header.Set("Content-Type", mimeType)
 	header.Set("Content-Security-Policy", "default-src 'none'; sandbox")
 	header.Set("Cross-Origin-Resource-Policy", "cross-origin")
-	header.Set("ETag", `"`+hex.EncodeToString(v.ID[:])+"-"+string(variant)+`"`)
-	if variant == banksia.VariantOriginal {
-		header.Set("Content-Disposition", attachment(a.OriginalFileName))
-	}
+	header.Set("ETag", `"`+tag+`"`)
 	http.ServeContent(rangeErrors{w, info.Size}, r, "", info.ModTime, seeker{reader, info.Size})
-	return nil
 }
 
 // rangeErrors gives a range that cannot be served the envelope of every error,

@@ -74,6 +74,7 @@ func (s *Server) routes() []route {
 		{"GET /api/faces/{face_id}", banksia.Read, s.getFace},
 		{"PATCH /api/faces/{face_id}", banksia.Write, s.updateFace},
 		{"DELETE /api/faces/{face_id}", banksia.Delete, s.deleteFace},
+		{"GET /api/faces/{face_id}/thumbnail", banksia.Read, s.legacyFaceThumbnail},
 
 		{"GET /api/events", banksia.Read, s.listEvents},
 		{"GET /api/v2/events", banksia.Read, s.listEvents},

@@ -165,17 +165,21 @@ func (d *Deriver) Variant(ctx context.Context, v *banksia.Version, variant banks
 	if !errors.Is(err, blob.ErrNotExist) || key == blob.Original(v.SHA256) {
 		return reader, info, err
 	}
-	err = d.ensure(ctx, v, variant, true)
-	if isAbout(err, fileErrors) {
-		return nil, blob.Info{}, &banksia.Error{Code: banksia.CodeNotFound, Message: "This variant cannot be drawn.", Err: err}
-	}
-	if errors.Is(err, media.ErrBusy) {
-		return nil, blob.Info{}, &banksia.Error{Code: banksia.CodeUnavailable, Message: "The server is busy.", Retry: time.Second, Err: err}
-	}
-	if err != nil {
-		return nil, blob.Info{}, err
+	if err := d.ensure(ctx, v, variant, true); err != nil {
+		return nil, blob.Info{}, refusal(err)
 	}
 	return d.blobs.Open(ctx, key)
+}
+
+// refusal is what a client is told when something cannot be drawn.
+func refusal(err error) error {
+	if isAbout(err, fileErrors) {
+		return &banksia.Error{Code: banksia.CodeNotFound, Message: "This variant cannot be drawn.", Err: err}
+	}
+	if errors.Is(err, media.ErrBusy) {
+		return &banksia.Error{Code: banksia.CodeUnavailable, Message: "The server is busy.", Retry: time.Second, Err: err}
+	}
+	return err
 }
 
 // ensure makes the variants of a version that are missing among those drawn

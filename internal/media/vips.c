@@ -137,6 +137,10 @@ int media_shrink_image(VipsImage *in, int edge, VipsImage **out) {
 	return failed;
 }
 
+int media_crop(VipsImage *in, int left, int top, int width, int height, VipsImage **out) {
+	return vips_extract_area(in, out, left, top, width, height, NULL);
+}
+
 int media_keep(VipsImage *in, VipsImage **out) {
 	if (!(*out = vips_image_copy_memory(in)))
 		return -1;

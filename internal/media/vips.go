@@ -159,6 +159,15 @@ func (i *raster) shrink(edge int) (*raster, error) {
 	return result, nil
 }
 
+// crop cuts out a part, which lies within the image.
+func (i *raster) crop(left, top, width, height int) (*raster, error) {
+	result := &raster{}
+	if C.media_crop(i.c, C.int(left), C.int(top), C.int(width), C.int(height), &result.c) != 0 {
+		return nil, vipsError()
+	}
+	return result, nil
+}
+
 // keep decodes all pixels into memory.
 func (i *raster) keep() (*raster, error) {
 	result := &raster{}

@@ -28,6 +28,9 @@ int media_shrink(VipsSource *source, int edge, int orientation, int profile, int
 // media_shrink_image does the same from an upright image.
 int media_shrink_image(VipsImage *in, int edge, VipsImage **out);
 
+// media_crop cuts a part out of an upright image that holds it.
+int media_crop(VipsImage *in, int left, int top, int width, int height, VipsImage **out);
+
 // media_keep decodes all pixels into memory.
 int media_keep(VipsImage *in, VipsImage **out);
 

@@ -37,6 +37,7 @@ const (
 	workDescribe  work = "describe"
 	workDraw      work = "draw"
 	workThumbHash work = "thumbhash"
+	workCrop      work = "crop"
 )
 
 // request is one job. A worker says with an empty answer that it is ready, then
@@ -46,6 +47,7 @@ type request struct {
 	Path   string
 	Format string
 	Orders []Order `json:",omitempty"`
+	Crop   *Crop   `json:",omitempty"`
 }
 
 type answer struct {
@@ -432,6 +434,8 @@ func (cfg workerConfig) serve(job request) answer {
 		result.Drawn, err = cfg.draw(ctx, job.Path, format, job.Orders)
 	case workThumbHash:
 		result.ThumbHash, err = cfg.thumbHash(ctx, job.Path, format)
+	case workCrop:
+		result.Drawn, err = cfg.crop(ctx, job.Path, format, job.Crop)
 	default:
 		err = fmt.Errorf("no work is called %q", job.Work)
 	}

@@ -42,6 +42,11 @@ var invariants = []invariant{
 	{"a face is in the library of its asset and person", `SELECT COUNT(*) FROM faces f JOIN assets a ON a.id = f.asset_id LEFT JOIN people p ON p.id = f.person_id WHERE f.library_id <> a.library_id OR f.library_id <> p.library_id`},
 	{"the thumbnail of a person is a face", `SELECT COUNT(*) FROM people p WHERE thumbnail_face_id IS NOT NULL AND NOT EXISTS (SELECT 1 FROM faces WHERE id = p.thumbnail_face_id)`},
 	{"a stack has two members", `SELECT COUNT(*) FROM stacks s WHERE (SELECT COUNT(*) FROM assets WHERE stack_id = s.id) < 2`},
+	{"the name of a person has a key", `SELECT COUNT(*) FROM people WHERE named <> (name_key <> '') OR named <> (name IS NOT NULL)`},
+	{"a person counts the embeddings of the faces", `SELECT COUNT(*) FROM person_embeddings pe WHERE face_count <> (SELECT COUNT(*) FROM faces f JOIN face_embeddings e ON e.face_id = f.id WHERE f.person_id = pe.person_id AND e.model = pe.model)`},
+	{"a face with an embedding is part of its person's sum", `SELECT COUNT(*) FROM face_embeddings e JOIN faces f ON f.id = e.face_id WHERE f.person_id IS NOT NULL AND NOT EXISTS (SELECT 1 FROM person_embeddings WHERE person_id = f.person_id AND model = e.model)`},
+	{"a sum of embeddings has a centroid", `SELECT COUNT(*) FROM person_embeddings pe WHERE NOT EXISTS (SELECT 1 FROM person_centroids c JOIN people p ON p.id = c.person_id AND p.library_id = c.library_id WHERE c.person_id = pe.person_id AND c.model = pe.model)`},
+	{"a centroid has a sum of embeddings", `SELECT COUNT(*) FROM person_centroids c WHERE NOT EXISTS (SELECT 1 FROM person_embeddings WHERE person_id = c.person_id AND model = c.model)`},
 	{"a stack holds assets of its library", `SELECT COUNT(*) FROM assets a JOIN stacks s ON s.id = a.stack_id WHERE a.library_id <> s.library_id`},
 	{"the cover of a stack is a member", `SELECT COUNT(*) FROM stacks s WHERE primary_asset_id IS NOT NULL AND NOT EXISTS (SELECT 1 FROM assets WHERE id = s.primary_asset_id AND stack_id = s.id)`},
 
@@ -85,7 +90,11 @@ func (s *Store) Check(ctx context.Context) (problems []string, err error) {
 				problems = append(problems, fmt.Sprintf("not for %d: %s", n, i.name))
 			}
 		}
-		return nil
+		wrong, err := tx.wrongCentroids()
+		if wrong > 0 {
+			problems = append(problems, fmt.Sprintf("not for %d: a centroid is the mean of the embeddings", wrong))
+		}
+		return err
 	})
 	return problems, err
 }

@@ -440,6 +440,48 @@ func (tx *Tx) clusterMetrics(person banksia.PersonID) (m banksia.ClusterMetrics,
 	return m, true, nil
 }
 
+// wrongCentroids counts the sums and centroids that are not what the embeddings of
+// the faces give when added anew.
+func (tx *Tx) wrongCentroids() (wrong int, err error) {
+	type key struct {
+		person banksia.PersonID
+		model  string
+	}
+	sums := map[key][]float64{}
+	err = tx.each(`SELECT f.person_id, e.model, e.embedding FROM face_embeddings e JOIN faces f ON f.id = e.face_id WHERE f.person_id IS NOT NULL`, nil, func(rows *sql.Rows) error {
+		var k key
+		var packed []byte
+		err := rows.Scan(&k.person, &k.model, &packed)
+		if sums[k] == nil {
+			sums[k] = make([]float64, banksia.EmbeddingSize)
+		}
+		for i, x := range unpackFloat32(packed) {
+			sums[k][i] += float64(x)
+		}
+		return err
+	})
+	if err != nil {
+		return 0, fmt.Errorf("add embeddings: %w", err)
+	}
+	err = tx.each(`SELECT pe.person_id, pe.model, pe.embedding_sum, c.centroid FROM person_embeddings pe JOIN person_centroids c ON c.person_id = pe.person_id AND c.model = pe.model`, nil, func(rows *sql.Rows) error {
+		var k key
+		var sum, centroid []byte
+		if err := rows.Scan(&k.person, &k.model, &sum, &centroid); err != nil {
+			return err
+		}
+		differs := func(a, b float64) bool { return math.Abs(a-b) > 1e-6 }
+		if !slices.EqualFunc(unpackFloat64(sum), sums[k], func(a, b float64) bool { return !differs(a, b) }) ||
+			!slices.EqualFunc(unpackFloat32(centroid), direction(sums[k]), func(a, b float32) bool { return !differs(float64(a), float64(b)) }) {
+			wrong++
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, fmt.Errorf("compare centroids: %w", err)
+	}
+	return wrong, nil
+}
+
 // percentile interpolates between the neighbours of a rank; 0 without values. It
 // sorts them.
 func percentile(values []float64, share float64) float64 {
