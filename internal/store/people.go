@@ -349,9 +349,19 @@ func (s *Store) ListPeople(ctx context.Context, scope banksia.Scope, p PersonPag
 	return people, more, err
 }
 
-// listPeople reads one person more than the limit. The named and the unnamed are
-// a stream each, in the order of the list, so that leaving one out costs nothing.
+// listPeople reads one person more than the limit.
 func (tx *Tx) listPeople(p PersonPage) ([]banksia.Person, error) {
+	source, args, err := tx.peopleQuery(p)
+	if err != nil || source == "" {
+		return nil, err
+	}
+	return tx.peopleFrom(source, args...)
+}
+
+// peopleQuery selects the rows p of a page, "" for none. The named and the unnamed
+// are a stream each, in the order of the list, so that leaving one out costs
+// nothing.
+func (tx *Tx) peopleQuery(p PersonPage) (source string, args []any, err error) {
 	column := p.Order.column()
 	direction, beyond := " DESC", " < "
 	if strings.HasSuffix(string(p.Order), "_asc") {
@@ -364,10 +374,10 @@ func (tx *Tx) listPeople(p PersonPage) ([]banksia.Person, error) {
 		var created, count int64
 		err := tx.QueryRow(`SELECT named, name_key, created_at, asset_count FROM people WHERE id = $1 AND library_id = $2`, *p.StartingAfter, p.LibraryID).Scan(&afterNamed, &name, &created, &count)
 		if errors.Is(err, sql.ErrNoRows) {
-			return nil, unknownCursor()
+			return "", nil, unknownCursor()
 		}
 		if err != nil {
-			return nil, err
+			return "", nil, err
 		}
 		afterKey = map[string]any{"name_key": name, "created_at": created, "asset_count": count}[column]
 	}
@@ -394,13 +404,13 @@ func (tx *Tx) listPeople(p PersonPage) ([]banksia.Person, error) {
 		streams = append(streams, `SELECT * FROM (`+text+` ORDER BY r.`+column+direction+`, r.id`+direction+` LIMIT `+q.arg(p.Limit+1)+`) AS s`)
 	}
 	if len(streams) == 0 {
-		return nil, nil
+		return "", nil, nil
 	}
 	order := `p.` + column + direction + `, p.id` + direction
 	if column == "name_key" {
 		order = `p.named DESC, ` + order
 	}
-	return tx.peopleFrom(`(`+strings.Join(streams, ` UNION ALL `)+`) p ORDER BY `+order+` LIMIT `+q.arg(p.Limit+1), q.args...)
+	return `(` + strings.Join(streams, ` UNION ALL `) + `) p ORDER BY ` + order + ` LIMIT ` + q.arg(p.Limit+1), q.args, nil
 }
 
 var likeEscaper = strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`)
