@@ -1,14 +1,18 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
+	"runtime"
 	"slices"
 	"sync"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/banksia-photos/banksia"
 )
@@ -263,23 +267,15 @@ func (s *Store) ClusterAssignments(ctx context.Context, library banksia.LibraryI
 			byModel[e.Model] = append(byModel[e.Model], e)
 		}
 		for model, all := range byModel {
-			people, centroids, err := tx.centroids(library, model)
-			if err != nil {
+			c := comparison{faces: all, own: make([]*banksia.PersonID, len(all)), results: make([]banksia.ClusterAssignment, len(all))}
+			for i, e := range all {
+				c.own[i] = byID[e.FaceID].PersonID
+			}
+			if err := c.run(tx, library, model); err != nil {
 				return err
 			}
-			compared := make([]banksia.ClusterAssignment, len(all))
-			var wait sync.WaitGroup
-			const share = 16 // faces
-			for from := 0; from < len(all); from += share {
-				wait.Go(func() {
-					for i := from; i < min(from+share, len(all)); i++ {
-						compared[i] = compare(all[i].Vector, byID[all[i].FaceID].PersonID, people, centroids)
-					}
-				})
-			}
-			wait.Wait()
 			for i, e := range all {
-				result[e.FaceID] = compared[i]
+				result[e.FaceID] = c.results[i]
 			}
 		}
 		return tx.nameCandidates(result)
@@ -290,9 +286,42 @@ func (s *Store) ClusterAssignments(ctx context.Context, library banksia.LibraryI
 	return result, nil
 }
 
-// centroids reads those of a library, one after the other in a single slice.
-func (tx *Tx) centroids(library banksia.LibraryID, model string) (people []banksia.PersonID, centroids []float32, err error) {
-	err = tx.each(`SELECT person_id, centroid FROM person_centroids WHERE library_id = $1 AND model = $2`, []any{library, model}, func(rows *sql.Rows) error {
+// comparison finds out who is near to faces whose embeddings are of one model.
+type comparison struct {
+	faces []banksia.FaceEmbedding
+	own   []*banksia.PersonID // of each face
+
+	mu      sync.Mutex
+	results []banksia.ClusterAssignment // for each face
+}
+
+// block is a run of people with their centroids, one after the other.
+type block struct {
+	people    []banksia.PersonID
+	centroids []float32
+}
+
+// blockPeople is how many people are compared at a time: their centroids stay in
+// the cache of a core while all faces pass by.
+const blockPeople = 128
+
+// run reads the centroids of a library while others are compared.
+func (c *comparison) run(tx *Tx, library banksia.LibraryID, model string) error {
+	var comparing errgroup.Group
+	comparing.SetLimit(runtime.GOMAXPROCS(0))
+	blocks := sync.Pool{New: func() any {
+		return &block{make([]banksia.PersonID, 0, blockPeople), make([]float32, 0, blockPeople*banksia.EmbeddingSize)}
+	}}
+	b := blocks.Get().(*block)
+	compare := func(b *block) {
+		comparing.Go(func() error {
+			c.compare(b)
+			b.people, b.centroids = b.people[:0], b.centroids[:0]
+			blocks.Put(b)
+			return nil
+		})
+	}
+	err := tx.each(`SELECT person_id, centroid FROM person_centroids WHERE library_id = $1 AND model = $2`, []any{library, model}, func(rows *sql.Rows) error {
 		var person banksia.PersonID
 		var packed sql.RawBytes
 		if err := rows.Scan(&person, &packed); err != nil {
@@ -301,36 +330,56 @@ func (tx *Tx) centroids(library banksia.LibraryID, model string) (people []banks
 		if len(packed) != 4*banksia.EmbeddingSize {
 			return fmt.Errorf("the centroid of person %s has %d bytes", person, len(packed))
 		}
-		people = append(people, person)
+		b.people = append(b.people, person)
 		for i := 0; i < len(packed); i += 4 {
-			centroids = append(centroids, math.Float32frombits(binary.LittleEndian.Uint32(packed[i:])))
+			b.centroids = append(b.centroids, math.Float32frombits(binary.LittleEndian.Uint32(packed[i:])))
+		}
+		if len(b.people) == blockPeople {
+			compare(b)
+			b = blocks.Get().(*block)
 		}
 		return nil
 	})
-	return people, centroids, err
+	compare(b)
+	comparing.Wait() // nobody fails
+	for i := range c.results {
+		nearestFirst(&c.results[i])
+	}
+	return err
 }
 
-func compare(vector []float32, own *banksia.PersonID, people []banksia.PersonID, centroids []float32) banksia.ClusterAssignment {
-	a := banksia.ClusterAssignment{Candidates: []banksia.ClusterCandidate{}}
-	for i, person := range people {
-		d := cosine(vector, centroids[i*banksia.EmbeddingSize:(i+1)*banksia.EmbeddingSize])
-		if own != nil && *own == person {
-			a.DistanceToPerson = &d
-		} else if d <= banksia.CandidateWindow {
-			a.Candidates = append(a.Candidates, banksia.ClusterCandidate{PersonID: person, Distance: d})
-		}
-	}
-	slices.SortFunc(a.Candidates, func(x, y banksia.ClusterCandidate) int {
-		if x.Distance != y.Distance {
-			if x.Distance < y.Distance {
-				return -1
+// compare adds the near ones of a block to the results.
+func (c *comparison) compare(b *block) {
+	for i := range c.faces {
+		var near []banksia.ClusterCandidate
+		var own *float64
+		for k, person := range b.people {
+			d := cosine(c.faces[i].Vector, b.centroids[k*banksia.EmbeddingSize:(k+1)*banksia.EmbeddingSize])
+			if c.own[i] != nil && *c.own[i] == person {
+				own = &d
+			} else if d <= banksia.CandidateWindow {
+				near = append(near, banksia.ClusterCandidate{PersonID: person, Distance: d})
 			}
-			return 1
 		}
-		return slices.Compare(x.PersonID[:], y.PersonID[:])
+		if own == nil && near == nil {
+			continue
+		}
+		c.mu.Lock()
+		r := &c.results[i]
+		r.Candidates = append(r.Candidates, near...)
+		if own != nil {
+			r.DistanceToPerson = own
+		}
+		c.mu.Unlock()
+	}
+}
+
+// nearestFirst keeps the nearest candidates, nearest first.
+func nearestFirst(a *banksia.ClusterAssignment) {
+	slices.SortFunc(a.Candidates, func(x, y banksia.ClusterCandidate) int {
+		return cmp.Or(cmp.Compare(x.Distance, y.Distance), slices.Compare(x.PersonID[:], y.PersonID[:]))
 	})
-	a.Candidates = a.Candidates[:min(len(a.Candidates), maxCandidates)]
-	return a
+	a.Candidates = append([]banksia.ClusterCandidate{}, a.Candidates[:min(len(a.Candidates), maxCandidates)]...)
 }
 
 // nameCandidates fills in the names.

@@ -33,4 +33,4 @@ CREATE TABLE person_centroids (
 	person_id BYTEA NOT NULL REFERENCES people (id),
 	centroid BYTEA NOT NULL,
 	PRIMARY KEY (library_id, model, person_id)
-);
+){{without_rowid}};
