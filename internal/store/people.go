@@ -207,8 +207,10 @@ func scanPerson(rows *sql.Rows, more ...any) (banksia.Person, error) {
 // showPeople completes the thumbnails of people.
 func (tx *Tx) showPeople(people []*banksia.Person) error {
 	var ids []banksia.FaceID
+	asked := map[banksia.FaceID]bool{} // the same person may be in many assets
 	for _, p := range people {
-		if p.Thumbnail != nil {
+		if p.Thumbnail != nil && !asked[p.Thumbnail.FaceID] {
+			asked[p.Thumbnail.FaceID] = true
 			ids = append(ids, p.Thumbnail.FaceID)
 		}
 	}
