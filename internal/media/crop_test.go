@@ -79,8 +79,16 @@ func TestCrop(t *testing.T) {
 			t.Errorf("%s: %d by %d, %v in the middle; not %d by %d, %v", name, wide, high, middle, c.wide, c.high, c.middle)
 		}
 	}
+	// What can be seen through stays so.
+	clear := write(t, dir, "clear.png", encodePNG(t, quarters(80, 40, [4]color.NRGBA{red, {}, blue, white})))
+	transparent, _ := FormatByName("clear.png")
+	to := filepath.Join(dir, "crop.webp")
+	drawn, err := pool.Crop(t.Context(), clear, transparent, Crop{Area: banksia.BoundingBox{X: 20, Y: 0, W: 40, H: 40}, Width: 80, Height: 40, Edge: 30, Path: to})
+	if content, readErr := os.ReadFile(to); err != nil || readErr != nil || drawn.MIMEType != "image/webp" || drawn.Width != 30 || int64(len(content)) != drawn.SizeBytes || string(content[8:12]) != "WEBP" {
+		t.Errorf("a crop with transparency: %+v, %v, %v", drawn, err, readErr)
+	}
 	format, _ := FormatByName("plain.jpg")
-	to := filepath.Join(dir, "refused")
+	to = filepath.Join(dir, "refused")
 	for _, c := range []Crop{
 		{Area: banksia.BoundingBox{W: 801, H: 1}}, {Area: banksia.BoundingBox{X: 800, W: 1, H: 1}}, {Area: banksia.BoundingBox{X: -1, W: 1, H: 1}},
 		{Area: banksia.BoundingBox{W: 0, H: 1}}, {Area: banksia.BoundingBox{X: math.MaxInt, W: math.MaxInt, H: 1}},
