@@ -23,6 +23,8 @@ type (
 	LibraryID    = ID[libraryKind]
 	UserID       = ID[userKind]
 	APIKeyID     = ID[apiKeyKind]
+	SessionID    = ID[sessionKind]
+	GrantID      = ID[grantKind]
 	TaskID       = ID[taskKind]
 )
 
@@ -37,6 +39,8 @@ type (
 	libraryKind    struct{}
 	userKind       struct{}
 	apiKeyKind     struct{}
+	sessionKind    struct{}
+	grantKind      struct{}
 	taskKind       struct{}
 )
 
@@ -50,6 +54,8 @@ func (faceKind) prefix() string       { return "face_" }
 func (libraryKind) prefix() string    { return "lib_" }
 func (userKind) prefix() string       { return "intuser_" }
 func (apiKeyKind) prefix() string     { return "apikey_" }
+func (sessionKind) prefix() string    { return "session_" }
+func (grantKind) prefix() string      { return "grant_" }
 func (taskKind) prefix() string       { return "btask_" }
 
 // ID is a UUID of one kind of entity. Its zero value is the nil UUID, which no

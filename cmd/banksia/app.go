@@ -87,9 +87,11 @@ func newApp(ctx context.Context, cfg *settings, logger *slog.Logger, lock *os.Fi
 	if err != nil {
 		return a, err
 	}
-	a.auth = auth.NewAuthenticator(a.store, logger)
+	if a.auth, err = auth.NewAuthenticator(ctx, a.store, logger); err != nil {
+		return a, err
+	}
 	a.credential = a.auth.AllowLocal(a.owner.ID)
-	handler, err := api.New(api.Config{PublicURL: cfg.publicURL, TrustForwarded: cfg.trustForwarded, Pages: web.Handler(), Logger: logger}, a.store, a.catalog, deriver, a.auth, signer)
+	handler, err := api.New(api.Config{PublicURL: cfg.publicURL, TrustForwarded: cfg.trustForwarded, Pages: web.Handler(), Logger: logger}, a.store, a.catalog, deriver, a.auth, auth.NewLogin(cfg.login, a.store, a.auth), signer)
 	if err != nil {
 		return a, err
 	}

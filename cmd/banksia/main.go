@@ -28,7 +28,7 @@ type stdio struct {
 }
 
 func commands() []command {
-	return []command{serveCommand(), importCommand(), keysCommand(), healthcheckCommand(), versionCommand()}
+	return []command{serveCommand(), importCommand(), keysCommand(), usersCommand(), healthcheckCommand(), versionCommand()}
 }
 
 func main() {

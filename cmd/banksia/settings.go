@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/banksia-photos/banksia/internal/auth"
 	"github.com/banksia-photos/banksia/internal/config"
 	"github.com/banksia-photos/banksia/internal/media"
 	"github.com/banksia-photos/banksia/internal/task"
@@ -27,6 +28,7 @@ type settings struct {
 	logLevel       slog.Level
 	grace          time.Duration
 	retentionDays  int // 0: for ever
+	login          auth.LoginConfig
 	media          media.Config
 	task           task.Config
 }
@@ -51,6 +53,14 @@ func (s *settings) addFlags(set *flag.FlagSet) {
 	config.Duration(set, &s.media.Timeout, "worker-timeout", "`TIME` that decoding one file may take", time.Second, time.Hour)
 	config.Integer(set, &s.media.MaxPixels, "max-pixels", "largest `NUMBER` of pixels that is decoded; larger images are kept, without previews", 1, 1<<40, 1)
 	config.Integer(set, &s.media.MaxFrames, "max-frames", "largest `NUMBER` of frames of an animation, or pages of a document, that is opened", 1, 1<<30, 1)
+	config.Func(set, "redirect-uris", "", "`LIST` of addresses, with commas, that a sign-in may lead back to, beside this computer and the server's own origin", func(text string) error {
+		s.login.RedirectURIs = strings.Split(text, ",")
+		return nil
+	})
+	config.Text(set, &s.login.Issuer, "oidc-issuer", "`URL` of an OpenID Connect issuer that signs people in. When not given, the server has a page for that", config.Origin)
+	config.Text(set, &s.login.ClientID, "oidc-client-id", "`NAME` of this server at the issuer", nil)
+	config.Text(set, &s.login.ClientSecret, "oidc-client-secret", "`SECRET` of this server at the issuer; better in the file or the environment than on the command line", nil)
+	config.Switch(set, &s.login.CloseDoor, "oidc-known-users-only", "let nobody in whom banksia users add has not made known, by the address, before")
 	config.Integer(set, &s.retentionDays, "trash-retention-days", "`NUMBER` of days after which what is in the trash is deleted for good; 0 keeps it for ever", 0, 36500, 1)
 	config.Duration(set, &s.grace, "grace", "`TIME` that uploads and tasks under way have to finish when the server is told to stop", 0, time.Hour)
 	config.Choice(set, &s.logFormat, "log-format", "`FORM` of the log on standard error: text or json", "text", "json")

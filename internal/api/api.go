@@ -65,6 +65,8 @@ type Server struct {
 	catalog  *catalog.Catalog
 	deriver  *derive.Deriver
 	auth     *auth.Authenticator
+	login    *auth.Login
+	oauth    *auth.OAuth
 	signer   *auth.Signer
 	mux      *http.ServeMux
 	muxes    []*http.ServeMux // in the order in which they are asked
@@ -72,7 +74,7 @@ type Server struct {
 }
 
 // New returns the handler of the whole program.
-func New(cfg Config, s *store.Store, c *catalog.Catalog, d *derive.Deriver, a *auth.Authenticator, signer *auth.Signer) (*Server, error) {
+func New(cfg Config, s *store.Store, c *catalog.Catalog, d *derive.Deriver, a *auth.Authenticator, login *auth.Login, signer *auth.Signer) (*Server, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
@@ -86,7 +88,7 @@ func New(cfg Config, s *store.Store, c *catalog.Catalog, d *derive.Deriver, a *a
 	if err != nil {
 		return nil, err
 	}
-	server := &Server{cfg: cfg, store: s, catalog: c, deriver: d, auth: a, signer: signer, mux: http.NewServeMux(), document: document}
+	server := &Server{cfg: cfg, store: s, catalog: c, deriver: d, auth: a, login: login, oauth: auth.NewOAuth(s, login), signer: signer, mux: http.NewServeMux(), document: document}
 	for _, row := range server.routes() {
 		server.handle(row)
 	}
@@ -111,7 +113,11 @@ func (s *Server) handle(row route) {
 		var scope banksia.Scope
 		if row.action != "" {
 			var err error
-			scope, err = s.auth.Scope(r.Context(), r.Header.Get("Authorization"))
+			var renewed string
+			scope, renewed, err = s.auth.Scope(r.Context(), r.Header.Get("Authorization"))
+			if renewed != "" {
+				w.Header().Set("X-New-Access-Token", renewed) // behaviour 4.8
+			}
 			if err == nil && !scope.Allows(row.action) {
 				err = banksia.Errorf(banksia.CodeForbidden, "This credential lacks the action %s.", row.action)
 			}

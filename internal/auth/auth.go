@@ -4,10 +4,8 @@ package auth
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
-	"encoding/base64"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -26,9 +24,7 @@ const keyPrefix = "apikey_"
 // store keeps only its SHA-256. The secret has 256 random bits, so a slow hash
 // would add nothing.
 func NewAPIKey(ctx context.Context, s *store.Store, user banksia.UserID, name string, actions []banksia.Action, libraries []banksia.LibraryID) (key banksia.APIKey, secret string, err error) {
-	random := make([]byte, 32)
-	rand.Read(random) // never fails, says crypto/rand
-	secret = keyPrefix + base64.RawURLEncoding.EncodeToString(random)
+	secret = newSecret(keyPrefix)
 	now := s.Now()
 	key = banksia.APIKey{ID: banksia.NewID[banksia.APIKeyID](now), UserID: user, Name: &name, IsActive: true, Actions: actions, LibraryIDs: libraries, CreatedAt: now}
 	err = s.Write(ctx, func(tx *store.Tx) error { return tx.InsertAPIKey(&key, hash(secret)) })
@@ -62,8 +58,9 @@ func ParseActions(text string) ([]banksia.Action, error) {
 // Authenticator turns credentials into scopes. Keys are looked up on every
 // request, so that a revoked one fails at once, whoever revoked it.
 type Authenticator struct {
-	store  *store.Store
-	logger *slog.Logger
+	store    *store.Store
+	logger   *slog.Logger
+	sessions *sessions
 
 	// local is a credential of this process for the owner of the data folder.
 	local      string
@@ -73,40 +70,53 @@ type Authenticator struct {
 	used map[banksia.APIKeyID]time.Time // not stored yet
 }
 
-// NewAuthenticator returns an authenticator over the keys in the store.
-func NewAuthenticator(s *store.Store, logger *slog.Logger) *Authenticator {
-	return &Authenticator{store: s, logger: logger, used: map[banksia.APIKeyID]time.Time{}}
+// NewAuthenticator returns an authenticator over the keys, sessions and grants in
+// the store. The secret of the sessions is made on first use.
+func NewAuthenticator(ctx context.Context, s *store.Store, logger *slog.Logger) (*Authenticator, error) {
+	secret, err := s.Secret(ctx, "session_secret", 32)
+	if err != nil {
+		return nil, err
+	}
+	return &Authenticator{store: s, logger: logger, sessions: &sessions{s, secret}, used: map[banksia.APIKeyID]time.Time{}}, nil
 }
 
 // AllowLocal makes a credential that has the whole scope of a user as long as
 // this process lives.
 func (a *Authenticator) AllowLocal(user banksia.UserID) (credential string) {
-	random := make([]byte, 32)
-	rand.Read(random) // never fails, says crypto/rand
-	a.local = "local_" + base64.RawURLEncoding.EncodeToString(random)
-	a.localScope = banksia.Scope{UserID: user, Actions: banksia.Actions}
+	a.local = newSecret("local_")
+	a.localScope = banksia.Scope{UserID: user, Actions: banksia.Actions, FirstParty: true}
 	return a.local
 }
 
-// Scope reads the value of an Authorization header. CodeUnauthorized when it is
-// not a credential that works now.
-func (a *Authenticator) Scope(ctx context.Context, authorization string) (banksia.Scope, error) {
+// Scope reads the value of an Authorization header: an API key, an OAuth access
+// token, or the token of a session, of which renewed is the successor, "" while it
+// is fresh (behaviour 4.1, 4.8). CodeUnauthorized when it is not a credential that
+// works now.
+func (a *Authenticator) Scope(ctx context.Context, authorization string) (scope banksia.Scope, renewed string, err error) {
 	scheme, credential, _ := strings.Cut(authorization, " ")
 	credential = strings.TrimSpace(credential)
-	if !strings.EqualFold(scheme, "Bearer") || credential == "" {
-		return banksia.Scope{}, banksia.Errorf(banksia.CodeUnauthorized, "Send a credential as: Authorization: Bearer KEY.")
-	}
-	if a.local != "" && subtle.ConstantTimeCompare([]byte(credential), []byte(a.local)) == 1 {
-		return a.localScope, nil
+	switch {
+	case !strings.EqualFold(scheme, "Bearer") || credential == "":
+		return scope, "", banksia.Errorf(banksia.CodeUnauthorized, "Send a credential as: Authorization: Bearer KEY.")
+	case a.local != "" && subtle.ConstantTimeCompare([]byte(credential), []byte(a.local)) == 1:
+		return a.localScope, "", nil
+	case looksLikeToken(credential):
+		return a.sessions.scope(ctx, credential)
+	case strings.HasPrefix(credential, accessPrefix):
+		grant, err := a.store.OAuthGrantOfToken(ctx, hash(credential))
+		if banksia.ErrorCode(err) == banksia.CodeNotFound {
+			err = banksia.Errorf(banksia.CodeUnauthorized, "The access token is not valid, or has expired.")
+		}
+		return banksia.Scope{UserID: grant.UserID, Actions: grant.Actions}, "", err
 	}
 	key, err := a.store.APIKeyByHash(ctx, hash(credential))
 	if err != nil {
-		return banksia.Scope{}, err
+		return scope, "", err
 	}
 	a.mu.Lock()
 	a.used[key.ID] = a.store.Now()
 	a.mu.Unlock()
-	return banksia.Scope{UserID: key.UserID, Actions: key.Actions, LibraryIDs: key.LibraryIDs}, nil
+	return banksia.Scope{UserID: key.UserID, Actions: key.Actions, LibraryIDs: key.LibraryIDs}, "", nil
 }
 
 // flushInterval is how late last_used_at may be.

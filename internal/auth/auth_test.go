@@ -2,6 +2,7 @@ package auth
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"path/filepath"
 	"regexp"
@@ -71,7 +72,7 @@ func (r *rig) newKey(t *testing.T, actions []banksia.Action, libraries []banksia
 func TestKeys(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
-	a := NewAuthenticator(r.store, slog.New(slog.DiscardHandler))
+	a := mustAuthenticator(t, r.store, slog.New(slog.DiscardHandler))
 	_, wide := r.newKey(t, banksia.Actions, nil)
 	_, narrow := r.newKey(t, []banksia.Action{banksia.Read, banksia.Write}, []banksia.LibraryID{r.library.ID})
 	_, none := r.newKey(t, []banksia.Action{banksia.Read}, []banksia.LibraryID{})
@@ -88,13 +89,13 @@ func TestKeys(t *testing.T) {
 		{"Bearer " + narrow, []banksia.Action{banksia.Read, banksia.Write}, []banksia.LibraryID{r.library.ID}},
 		{"Bearer " + none, []banksia.Action{banksia.Read}, []banksia.LibraryID{}},
 	} {
-		scope, err := a.Scope(t.Context(), test.header)
+		scope, _, err := a.Scope(t.Context(), test.header)
 		if err != nil || scope.UserID != r.user.ID || !slices.Equal(scope.Actions, test.actions) || !slices.Equal(scope.LibraryIDs, test.libraries) || (scope.LibraryIDs == nil) != (test.libraries == nil) {
 			t.Errorf("%s: %+v, %v", test.header, scope, err)
 		}
 	}
 	for _, header := range []string{"", "Bearer", "Bearer ", "Basic " + wide, wide, "Bearer x" + wide, "Bearer " + wide[:len(wide)-1], "Bearer " + strings.ToUpper(wide), "Bearer apikey_", "Bearer " + wide + "\x00", "Bearer " + strings.Repeat("x", 1<<20)} {
-		if _, err := a.Scope(t.Context(), header); banksia.ErrorCode(err) != banksia.CodeUnauthorized {
+		if _, _, err := a.Scope(t.Context(), header); banksia.ErrorCode(err) != banksia.CodeUnauthorized {
 			t.Errorf("%.80q: %v", header, err)
 		}
 	}
@@ -105,12 +106,12 @@ func TestKeys(t *testing.T) {
 func TestRevocation(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
-	a, other := NewAuthenticator(r.store, slog.New(slog.DiscardHandler)), r.open(t)
+	a, other := mustAuthenticator(t, r.store, slog.New(slog.DiscardHandler)), r.open(t)
 	key, secret := r.newKey(t, banksia.Actions, nil)
 	_, second := r.newKey(t, banksia.Actions, nil)
 	works := func(secret string) bool {
 		t.Helper()
-		_, err := a.Scope(t.Context(), "Bearer "+secret)
+		_, _, err := a.Scope(t.Context(), "Bearer "+secret)
 		if err != nil && banksia.ErrorCode(err) != banksia.CodeUnauthorized {
 			t.Error(err)
 		}
@@ -150,12 +151,12 @@ func TestRevocation(t *testing.T) {
 func TestLastUse(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
-	a := NewAuthenticator(r.store, slog.New(slog.DiscardHandler))
+	a := mustAuthenticator(t, r.store, slog.New(slog.DiscardHandler))
 	_, secret := r.newKey(t, banksia.Actions, nil)
 	r.newKey(t, banksia.Actions, nil)
 	r.now = r.now.Add(time.Hour)
 	for range 3 {
-		if _, err := a.Scope(t.Context(), "Bearer "+secret); err != nil {
+		if _, _, err := a.Scope(t.Context(), "Bearer "+secret); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -184,16 +185,16 @@ func TestLastUse(t *testing.T) {
 func TestLocalCredential(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
-	a, other := NewAuthenticator(r.store, slog.New(slog.DiscardHandler)), NewAuthenticator(r.store, slog.New(slog.DiscardHandler))
+	a, other := mustAuthenticator(t, r.store, slog.New(slog.DiscardHandler)), mustAuthenticator(t, r.store, slog.New(slog.DiscardHandler))
 	credential := a.AllowLocal(r.user.ID)
-	scope, err := a.Scope(t.Context(), "Bearer "+credential)
+	scope, _, err := a.Scope(t.Context(), "Bearer "+credential)
 	if err != nil || scope.UserID != r.user.ID || !scope.Allows(banksia.DeletePermanently) || scope.LibraryIDs != nil {
 		t.Errorf("%+v, %v", scope, err)
 	}
-	if _, err := other.Scope(t.Context(), "Bearer "+credential); banksia.ErrorCode(err) != banksia.CodeUnauthorized {
+	if _, _, err := other.Scope(t.Context(), "Bearer "+credential); banksia.ErrorCode(err) != banksia.CodeUnauthorized {
 		t.Errorf("another process: %v", err)
 	}
-	if _, err := a.Scope(t.Context(), "Bearer "); banksia.ErrorCode(err) != banksia.CodeUnauthorized {
+	if _, _, err := a.Scope(t.Context(), "Bearer "); banksia.ErrorCode(err) != banksia.CodeUnauthorized {
 		t.Errorf("no credential: %v", err)
 	}
 }
@@ -249,5 +250,79 @@ func BenchmarkSign(b *testing.B) {
 	}
 	for b.Loop() {
 		signer.Sign(banksia.VersionID{1}, banksia.VariantThumbnail, 1778112000)
+	}
+}
+
+func mustAuthenticator(t *testing.T, s *store.Store, logger *slog.Logger) *Authenticator {
+	t.Helper()
+	a, err := NewAuthenticator(t.Context(), s, logger)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+func TestPasswords(t *testing.T) {
+	for _, bad := range []string{"", "1234567", strings.Repeat("x", 1001), "\xff\xff\xff\xff\xff\xff\xff\xff"} {
+		if _, err := HashPassword(bad); err == nil {
+			t.Errorf("%.10q was taken", bad)
+		}
+	}
+	one, err := HashPassword("corréct horse")
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := HashPassword("corréct horse")
+	if err != nil || one == other || !strings.HasPrefix(one, "$argon2id$v=19$m=65536,t=3,p=4$") {
+		t.Errorf("%s and %s, %v", one, other, err)
+	}
+	for password, want := range map[string]bool{"corréct horse": true, "correct horse": false, "": false} {
+		if got := checkPassword(one, password); got != want {
+			t.Errorf("%q: %v", password, got)
+		}
+	}
+	for _, hash := range []string{"", nobody, "$argon2i$v=19$m=65536,t=3,p=4$AAAA$AAAA", "$argon2id$v=18$m=8,t=1,p=1$AAAA$AAAA", "x", "$argon2id$v=19$m=8,t=1,p=1$!$AAAA"} {
+		if checkPassword(hash, "") || checkPassword(hash, "password") {
+			t.Errorf("a password fits %q", hash)
+		}
+	}
+	if a, b := NewPassword(), NewPassword(); a == b || len(a) != 23 {
+		t.Errorf("made %s and %s", a, b)
+	}
+}
+
+// Who guesses waits longer and longer, and the others do not.
+func TestGuesses(t *testing.T) {
+	now := time.Unix(0, 0)
+	g := guesses{now: func() time.Time { return now }}
+	key := []string{"for a@b.c"}
+	for range freeGuesses - 1 {
+		g.wrong(key)
+	}
+	if wait := g.wait(key); wait > 0 {
+		t.Errorf("waits %s too early", wait)
+	}
+	last := time.Duration(0)
+	for range 30 {
+		g.wrong(key)
+		wait := g.wait(key)
+		if wait < last || wait > maxWait {
+			t.Errorf("waits %s after %s", wait, last)
+		}
+		last = wait
+		now = now.Add(wait)
+	}
+	if last != maxWait || g.wait([]string{"for d@e.f"}) > 0 {
+		t.Errorf("waits %s in the end", last)
+	}
+	g.right(key)
+	if g.wait(key) > 0 {
+		t.Error("waits though it was right")
+	}
+	for i := range 2 * maxGuessers {
+		g.wrong([]string{fmt.Sprint(i)})
+	}
+	if len(g.by) > maxGuessers+1 {
+		t.Errorf("remembers %d", len(g.by))
 	}
 }

@@ -51,6 +51,7 @@ type Server struct {
 	Scope   banksia.Scope
 	Library banksia.LibraryID
 	Key     string // may do everything
+	Local   string // the credential of the owner in person
 	Log     *Log
 
 	folder string
@@ -84,8 +85,9 @@ const Retention = 90 * 24 * time.Hour
 
 // Config is what a test may want otherwise.
 type Config struct {
-	API api.Config       // its logger is set
-	Now func() time.Time // the clock of the store and of signatures; nil: the system's
+	API   api.Config       // its logger is set
+	Login auth.LoginConfig // how people sign in
+	Now   func() time.Time // the clock of the store and of signatures; nil: the system's
 }
 
 // NewServer starts a program on a folder of its own; it ends with the test.
@@ -179,7 +181,10 @@ func (s *Server) start(t testing.TB) {
 	signer, err := auth.NewSigner(ctx, s.Store)
 	must(err)
 	cfg.API.Logger = logger
-	handler, err := api.New(cfg.API, s.Store, s.Catalog, deriver, auth.NewAuthenticator(s.Store, logger), signer)
+	authenticator, err := auth.NewAuthenticator(ctx, s.Store, logger)
+	must(err)
+	s.Local = authenticator.AllowLocal(s.Owner.ID)
+	handler, err := api.New(cfg.API, s.Store, s.Catalog, deriver, authenticator, auth.NewLogin(cfg.Login, s.Store, authenticator), signer)
 	must(err)
 	runner.Start(ctx)
 	maintaining, stop := context.WithCancel(ctx)

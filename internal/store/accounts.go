@@ -15,9 +15,9 @@ import (
 
 // InsertUser adds a user.
 func (tx *Tx) InsertUser(u *banksia.User) error {
-	_, err := tx.Exec(`INSERT INTO users (id, email, first_name, last_name, is_active, is_superuser, is_verified, storage_limit_bytes, timezone, created_at, updated_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
-		u.ID, u.Email, u.FirstName, u.LastName, u.IsActive, u.IsSuperuser, u.IsVerified, u.StorageLimitBytes, u.Timezone, u.CreatedAt.UnixMicro(), u.UpdatedAt.UnixMicro())
+	_, err := tx.Exec(`INSERT INTO users (id, email, first_name, last_name, is_active, is_superuser, is_verified, storage_limit_bytes, timezone, oidc_subject, created_at, updated_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`,
+		u.ID, u.Email, u.FirstName, u.LastName, u.IsActive, u.IsSuperuser, u.IsVerified, u.StorageLimitBytes, u.Timezone, u.OIDCSubject, u.CreatedAt.UnixMicro(), u.UpdatedAt.UnixMicro())
 	if err != nil {
 		return fmt.Errorf("insert user: %w", err)
 	}
@@ -50,8 +50,8 @@ func (tx *Tx) User(id banksia.UserID) (banksia.User, error) { return tx.user(`WH
 
 func (tx *Tx) user(where string, args ...any) (u banksia.User, err error) {
 	var created, updated int64
-	err = tx.QueryRow(`SELECT id, email, first_name, last_name, is_active, is_superuser, is_verified, storage_limit_bytes, storage_used_bytes, timezone, created_at, updated_at FROM users `+where, args...).
-		Scan(&u.ID, &u.Email, &u.FirstName, &u.LastName, &u.IsActive, &u.IsSuperuser, &u.IsVerified, &u.StorageLimitBytes, &u.StorageUsedBytes, &u.Timezone, &created, &updated)
+	err = tx.QueryRow(`SELECT id, email, first_name, last_name, is_active, is_superuser, is_verified, storage_limit_bytes, storage_used_bytes, timezone, oidc_subject, created_at, updated_at FROM users `+where, args...).
+		Scan(&u.ID, &u.Email, &u.FirstName, &u.LastName, &u.IsActive, &u.IsSuperuser, &u.IsVerified, &u.StorageLimitBytes, &u.StorageUsedBytes, &u.Timezone, &u.OIDCSubject, &created, &updated)
 	if errors.Is(err, sql.ErrNoRows) {
 		return u, banksia.NotFound("User")
 	}
@@ -160,12 +160,8 @@ func (tx *Tx) InsertAPIKey(k *banksia.APIKey, secretHash []byte) error {
 	if k.LibraryIDs != nil {
 		mode = "selected_libraries"
 	}
-	actions := make([]string, len(k.Actions))
-	for i, action := range k.Actions {
-		actions[i] = string(action)
-	}
 	_, err := tx.Exec(`INSERT INTO api_keys (id, user_id, name, secret_hash, is_active, actions, library_scope_mode, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
-		k.ID, k.UserID, k.Name, secretHash, k.IsActive, strings.Join(actions, ","), mode, k.CreatedAt.UnixMicro())
+		k.ID, k.UserID, k.Name, secretHash, k.IsActive, joinActions(k.Actions), mode, k.CreatedAt.UnixMicro())
 	for _, library := range k.LibraryIDs {
 		if err != nil {
 			break
@@ -178,6 +174,21 @@ func (tx *Tx) InsertAPIKey(k *banksia.APIKey, secretHash []byte) error {
 	return nil
 }
 
+func joinActions(actions []banksia.Action) string {
+	names := make([]string, len(actions))
+	for i, action := range actions {
+		names[i] = string(action)
+	}
+	return strings.Join(names, ",")
+}
+
+func splitActions(text string) (actions []banksia.Action) {
+	for _, name := range strings.Split(text, ",") {
+		actions = append(actions, banksia.Action(name))
+	}
+	return actions
+}
+
 const apiKeyColumns = `k.id, k.user_id, k.name, k.is_active, k.actions, k.library_scope_mode, k.created_at, k.last_used_at`
 
 func scanAPIKey(scan func(...any) error) (k banksia.APIKey, selected bool, err error) {
@@ -187,9 +198,7 @@ func scanAPIKey(scan func(...any) error) (k banksia.APIKey, selected bool, err e
 	if err := scan(&k.ID, &k.UserID, &k.Name, &k.IsActive, &actions, &mode, &created, &used); err != nil {
 		return k, false, err
 	}
-	for _, action := range strings.Split(actions, ",") {
-		k.Actions = append(k.Actions, banksia.Action(action))
-	}
+	k.Actions = splitActions(actions)
 	k.CreatedAt = timeOf(created)
 	if used != nil {
 		at := timeOf(*used)
