@@ -23,7 +23,7 @@ var mayImport = map[string][]string{
 
 	"cmd/banksia-bench": {"internal/store"},
 
-	"internal/api":      {"internal/auth", "internal/blob", "internal/catalog", "internal/derive", "internal/store"},
+	"internal/api":      {"internal/auth", "internal/blob", "internal/catalog", "internal/derive", "internal/search", "internal/store"},
 	"internal/web":      {},
 	"internal/importer": {"internal/media"}, // everything else goes through the public API
 
@@ -33,10 +33,11 @@ var mayImport = map[string][]string{
 	"internal/task": {"internal/store"},
 	"internal/auth": {"internal/store"},
 
-	"internal/store": {},
-	"internal/blob":  {},
-	"internal/media": {},
-	"internal/place": {},
+	"internal/store":  {"internal/search"},
+	"internal/search": {},
+	"internal/blob":   {},
+	"internal/media":  {},
+	"internal/place":  {},
 
 	"internal/config": {},
 	// Only tests import it; it puts the whole program together.

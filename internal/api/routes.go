@@ -101,6 +101,9 @@ func (s *Server) routes() []route {
 		{"DELETE /api/faces/{face_id}", banksia.Delete, s.deleteFace},
 		{"GET /api/faces/{face_id}/thumbnail", banksia.Read, s.legacyFaceThumbnail},
 
+		{"GET /api/search", banksia.Read, s.search},
+		{"POST /api/search", banksia.Read, s.searchByImage},
+
 		{"GET /api/events", banksia.Read, s.listEvents},
 		{"GET /api/v2/events", banksia.Read, s.listEvents},
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"github.com/banksia-photos/banksia"
+	"github.com/banksia-photos/banksia/internal/search"
 )
 
 // InsertAlbum adds an album.
@@ -15,6 +16,9 @@ func (tx *Tx) InsertAlbum(a *banksia.Album) error {
 		a.ID, a.LibraryID, a.Name, a.Description, a.CoverAssetID, a.CreatedAt.UnixMicro(), a.UpdatedAt.UnixMicro())
 	if err != nil {
 		return fmt.Errorf("insert album: %w", err)
+	}
+	if err := tx.setDocument(albumDocument, a.ID, a.LibraryID, search.Document(a.Name)); err != nil {
+		return err
 	}
 	return tx.emit(a.LibraryID, banksia.AlbumCreated, a.ID, nil)
 }
@@ -141,6 +145,9 @@ func (tx *Tx) UpdateAlbum(a *banksia.Album) error {
 	if err != nil {
 		return fmt.Errorf("update album: %w", err)
 	}
+	if err := tx.setDocument(albumDocument, a.ID, a.LibraryID, search.Document(a.Name)); err != nil {
+		return err
+	}
 	return tx.emitAlbum(a.LibraryID, a.ID)
 }
 
@@ -177,6 +184,9 @@ func (tx *Tx) DeleteAlbum(a *banksia.Album) error {
 	}
 	if err == nil {
 		_, err = tx.Exec(`DELETE FROM albums WHERE id = $1`, a.ID)
+	}
+	if err == nil {
+		err = tx.setDocument(albumDocument, a.ID, a.LibraryID, "")
 	}
 	if err != nil {
 		return fmt.Errorf("delete album: %w", err)

@@ -50,7 +50,9 @@ type AssetFilter struct {
 	// StartingAfter is the last asset of the previous page. It may be trashed or
 	// purged by now: its position counts, not its row.
 	StartingAfter *banksia.AssetID
+	Offset        int // how many to skip; its cost grows with it
 	Limit         int
+	AlsoInAlbums  []banksia.AlbumID // and in all of these
 }
 
 // assetColumns are the columns of an asset with its current version, as read by

@@ -92,6 +92,12 @@ func newSelection(tx *Tx, f AssetFilter) (*selection, error) {
 		id := q.arg(*f.AlbumID)
 		use("EXISTS (SELECT 1 FROM album_assets x WHERE x.asset_id = a.id AND x.album_id = "+id+")", stream{"album_assets", "asset_id", "s.album_id = " + id})
 	}
+	for _, album := range f.AlsoInAlbums {
+		if err := known("albums", album); err != nil {
+			return nil, err
+		}
+		s.assets = append(s.assets, "EXISTS (SELECT 1 FROM album_assets x WHERE x.asset_id = a.id AND x.album_id = "+q.arg(album)+")")
+	}
 	if f.Area != nil {
 		if s.streams == nil {
 			// The exact condition comes after the merge: within one stream it
@@ -316,6 +322,9 @@ func (tx *Tx) listQuery(f AssetFilter) (text string, args []any, err error) {
 		text = selection.from(candidates+order+" LIMIT "+q.arg(int64(math.MaxInt64)), withVersions)
 	}
 	text = `SELECT ` + assetColumns + ` FROM ` + text + ` ORDER BY k.time` + direction + `, k.id` + direction + ` LIMIT ` + q.arg(f.Limit+1)
+	if f.Offset > 0 {
+		text += ` OFFSET ` + q.arg(f.Offset)
+	}
 	return text, q.args, nil
 }
 

@@ -47,6 +47,9 @@ func (tx *Tx) InsertAsset(a *banksia.Asset, m *banksia.Metadata) error {
 	if err := tx.placeAsset(a.ID); err != nil {
 		return err
 	}
+	if err := tx.indexAsset(a.ID); err != nil {
+		return err
+	}
 	live := 0
 	if a.TrashedAt == nil {
 		live = 1
@@ -119,6 +122,9 @@ func (tx *Tx) changeMetadata(id banksia.AssetID, change func(*banksia.Metadata))
 		if _, err := tx.Exec(`UPDATE assets SET updated_at = $1 WHERE id = $2`, now.UnixMicro(), id); err != nil {
 			return fmt.Errorf("update asset %s: %w", id, err)
 		}
+		if err := tx.indexAsset(id); err != nil {
+			return err
+		}
 		return errors.Join(tx.emit(library, banksia.MetadataUpdated, id, nil), tx.emit(library, banksia.AssetUpdated, id, nil))
 	}
 	if err := tx.unplaceAsset(id); err != nil {
@@ -132,7 +138,7 @@ func (tx *Tx) changeMetadata(id banksia.AssetID, change func(*banksia.Metadata))
 	if err != nil {
 		return fmt.Errorf("update asset %s: %w", id, err)
 	}
-	if err := tx.placeAsset(id); err != nil {
+	if err := errors.Join(tx.placeAsset(id), tx.indexAsset(id)); err != nil {
 		return err
 	}
 	if err := tx.emit(library, banksia.MetadataUpdated, id, nil); err != nil {
@@ -241,6 +247,9 @@ func (tx *Tx) move(library banksia.LibraryID, ids []banksia.AssetID, live bool, 
 			err = tx.placeAsset(id)
 		}
 		if err == nil {
+			err = tx.indexAsset(id)
+		}
+		if err == nil {
 			err = tx.countForSets(id, delta)
 		}
 		if err == nil {
@@ -339,6 +348,9 @@ func (tx *Tx) purgeAsset(library banksia.LibraryID, id banksia.AssetID) ([]Freed
 		if _, err := tx.Exec(statement, id); err != nil {
 			return nil, err
 		}
+	}
+	if err := tx.setDocument(assetDocument, id, library, ""); err != nil {
+		return nil, err
 	}
 	if stack.Valid {
 		if err := tx.settleStack(library, stack.V); err != nil {

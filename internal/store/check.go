@@ -50,6 +50,9 @@ var invariants = []invariant{
 	{"a stack holds assets of its library", `SELECT COUNT(*) FROM assets a JOIN stacks s ON s.id = a.stack_id WHERE a.library_id <> s.library_id`},
 	{"the cover of a stack is a member", `SELECT COUNT(*) FROM stacks s WHERE primary_asset_id IS NOT NULL AND NOT EXISTS (SELECT 1 FROM assets WHERE id = s.primary_asset_id AND stack_id = s.id)`},
 
+	{"a live asset has a search document", `SELECT COUNT(*) FROM assets a WHERE a.live <> EXISTS (SELECT 1 FROM search_documents WHERE entity_id = a.id AND library_id = a.library_id)`},
+	{"a search document is of something", `SELECT COUNT(*) FROM search_documents d WHERE NOT EXISTS (SELECT 1 FROM assets WHERE id = d.entity_id) AND NOT EXISTS (SELECT 1 FROM people WHERE id = d.entity_id) AND NOT EXISTS (SELECT 1 FROM albums WHERE id = d.entity_id)`},
+
 	{"events are numbered up to the last", `SELECT COUNT(*) FROM events e WHERE position < 1 OR position > COALESCE((SELECT last_position FROM event_logs WHERE library_id = e.library_id), 0)`},
 	{"an asset has a created event", created("assets", "asset_created")},
 	{"an album has a created event", created("albums", "album_created")},

@@ -130,6 +130,21 @@ func (tx *Tx) DeleteLibraryRows(id banksia.LibraryID, limit int) (done bool, err
 	if err != nil {
 		return false, fmt.Errorf("keep the tasks of library: %w", err)
 	}
+	documents, err := tx.integers(`SELECT document FROM search_documents WHERE library_id = $1 LIMIT $2`, id, limit)
+	for _, document := range documents {
+		if err == nil {
+			_, err = tx.Exec(tx.store.dialect.dropFromSearch, document)
+		}
+		if err == nil {
+			_, err = tx.Exec(`DELETE FROM search_documents WHERE document = $1`, document)
+		}
+	}
+	if err != nil {
+		return false, fmt.Errorf("delete search documents of library: %w", err)
+	}
+	if limit -= len(documents); limit <= 0 {
+		return false, nil
+	}
 	for _, part := range partsOfLibrary {
 		where := part.where
 		if part.table == "events" {
@@ -178,4 +193,15 @@ func (s *Store) AllLibraries(ctx context.Context) (libraries []banksia.LibraryID
 		return err
 	})
 	return libraries, err
+}
+
+// integers runs a query of one column of numbers.
+func (tx *Tx) integers(text string, args ...any) (all []int64, err error) {
+	err = tx.each(text, args, func(rows *sql.Rows) error {
+		var n int64
+		err := rows.Scan(&n)
+		all = append(all, n)
+		return err
+	})
+	return all, err
 }

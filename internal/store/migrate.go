@@ -56,6 +56,11 @@ func (s *Store) migrate(ctx context.Context) error {
 					return err
 				}
 			}
+			if version == 5 { // the words are cut in Go, for every engine alike
+				if err := tx.fillSearch(); err != nil {
+					return err
+				}
+			}
 			_, err := tx.Exec(`INSERT INTO schema_migrations (version, name, applied_at) VALUES ($1, $2, $3)`, version, entry.Name(), tx.Now().UnixMicro())
 			return err
 		})

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/text/unicode/norm"
 
 	"github.com/banksia-photos/banksia"
+	"github.com/banksia-photos/banksia/internal/search"
 )
 
 // nameKey is a name as it is searched and ordered: without differences of case and
@@ -50,6 +51,9 @@ func (tx *Tx) InsertPerson(p *banksia.Person) error {
 	if err != nil {
 		return fmt.Errorf("insert person: %w", err)
 	}
+	if err := tx.indexPerson(p); err != nil {
+		return err
+	}
 	return tx.emit(p.LibraryID, banksia.PersonCreated, p.ID, nil)
 }
 
@@ -61,6 +65,9 @@ func (tx *Tx) UpdatePerson(p *banksia.Person) error {
 		p.Name, key, key != "", p.BirthDate, p.IsFavorite, p.IsHidden, p.ThumbnailFaceID, p.UpdatedAt.UnixMicro(), p.ID)
 	if err != nil {
 		return fmt.Errorf("update person %s: %w", p.ID, err)
+	}
+	if err := tx.indexPerson(p); err != nil {
+		return err
 	}
 	return tx.emit(p.LibraryID, banksia.PersonUpdated, p.ID, nil)
 }
@@ -117,7 +124,16 @@ func (tx *Tx) deletePersonRows(id banksia.PersonID) error {
 			return fmt.Errorf("delete person %s: %w", id, err)
 		}
 	}
-	return nil
+	return tx.setDocument(personDocument, id, banksia.LibraryID{}, "")
+}
+
+// indexPerson makes the assets of a person found by the name.
+func (tx *Tx) indexPerson(p *banksia.Person) error {
+	name := ""
+	if p.Name != nil {
+		name = *p.Name
+	}
+	return tx.setDocument(personDocument, p.ID, p.LibraryID, search.Document(name))
 }
 
 // emitFaces records that the faces of a person become those of another, or of
