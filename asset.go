@@ -124,6 +124,15 @@ type Metadata struct {
 	Rating             *int    // -1 rejected, 0 to 5
 	RawWidth           *int    // encoded size before orientation; nil for videos
 	RawHeight          *int
+
+	// DerivedOffsets tells which offsets follow from the place, not from the file:
+	// bits as in Times.
+	DerivedOffsets int
+}
+
+// Times are the times of a camera, by the bit that DerivedOffsets has for each.
+func (m *Metadata) Times() map[int]**LocalTime {
+	return map[int]**LocalTime{1: &m.OriginalDateTime, 2: &m.DigitizedDateTime, 4: &m.ModifiedDateTime}
 }
 
 // DisplayLabel is the most specific of place name, sublocation, city and

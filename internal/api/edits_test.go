@@ -479,3 +479,44 @@ func TestEditRaces(t *testing.T) {
 		}
 	}
 }
+
+// The offset of a naive time follows the place: it changes with an edited one, and
+// comes back with that of the file.
+func TestOffsetsFollowThePlace(t *testing.T) {
+	t.Parallel()
+	s := banksiatest.NewServer(t)
+	naive, err := banksia.ParseLocalTime("2020-07-01T12:00:00")
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := s.AddAsset(t, func(_ *banksia.Asset, m *banksia.Metadata) {
+		m.OriginalDateTime, m.DigitizedDateTime = pointer(naive), pointer(naive)
+	})
+	path := "/api/assets/" + a.ID.String()
+	edit := func(body bodyOf) string {
+		t.Helper()
+		want(t, s, 200, "PATCH", path, body)
+		s.Finished(t)
+		var e edited
+		want(t, s, 200, "GET", path, nil).JSON(t, &e)
+		return e.LocalDateTime
+	}
+	for _, step := range []struct {
+		body bodyOf
+		want string
+	}{
+		{bodyOf{"latitude": 35.68, "longitude": 139.69}, "2020-07-01T12:00:00+09:00"},
+		{bodyOf{"latitude": 48.86, "longitude": 2.35}, "2020-07-01T12:00:00+02:00"},
+		{bodyOf{"latitude": nil, "longitude": nil}, "2020-07-01T12:00:00"},
+		{bodyOf{"original_datetime": "2021-01-01T00:00:00"}, "2021-01-01T00:00:00"},
+		{bodyOf{"latitude": 48.86, "longitude": 2.35}, "2021-01-01T00:00:00"},
+		{bodyOf{"original_datetime": nil}, "2020-07-01T12:00:00+02:00"},
+		{bodyOf{"original_datetime": "2021-01-01T00:00:00Z"}, "2021-01-01T00:00:00+00:00"},
+		{bodyOf{"latitude": 35.68, "longitude": 139.69}, "2021-01-01T00:00:00+00:00"},
+		{bodyOf{"original_datetime": nil}, "2020-07-01T12:00:00+09:00"},
+	} {
+		if got := edit(step.body); got != step.want {
+			t.Errorf("after %v it is %s, not %s", step.body, got, step.want)
+		}
+	}
+}

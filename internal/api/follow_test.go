@@ -343,9 +343,14 @@ func TestFollowedEventsMakeTheState(t *testing.T) {
 	}
 	s.Finished(t)
 	early.follow(t, s)
-	s.AddAssets(t, 2, func(int, *banksia.Asset, *banksia.Metadata) {})
-	w := &writer{s: s, r: rand.New(rand.NewPCG(seed, 99)), t: t}
-	want(t, s, 201, "POST", "/api/stacks", bodyOf{"asset_ids": w.some(liveAssets, 2)}) // there is one to compare
+	// There is one of everything to compare.
+	last := s.AddAssets(t, 2, func(int, *banksia.Asset, *banksia.Metadata) {})
+	ids := []string{last[0].ID.String(), last[1].ID.String()}
+	var person struct{ ID string }
+	want(t, s, 201, "POST", "/api/people", bodyOf{"name": "somebody"}).JSON(t, &person)
+	want(t, s, 201, "POST", "/api/faces", bodyOf{"asset_id": ids[0], "person_id": person.ID, "bounding_box": bodyOf{"x": 0, "y": 0, "w": 9, "h": 9}})
+	want(t, s, 201, "POST", "/api/stacks", bodyOf{"asset_ids": ids})
+	want(t, s, 200, "POST", "/api/albums/"+newAlbum(t, s, bodyOf{}).ID+"/assets", bodyOf{"asset_ids": ids})
 	early.follow(t, s)
 	late := newFollower() // begins when all is done, after a last compaction
 	if _, err := s.Store.CompactEvents(t.Context()); err != nil {

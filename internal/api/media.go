@@ -88,6 +88,14 @@ func (s *Server) media(w http.ResponseWriter, r *http.Request, _ banksia.Scope) 
 	if err := s.signer.Check(id, variant, query.Get("expires"), query.Get("signature")); err != nil {
 		return err
 	}
+	// Neither what was purged, nor what a library in the trash hides.
+	shown, err := s.store.ShowsVersion(r.Context(), id)
+	if err != nil {
+		return err
+	}
+	if !shown {
+		return banksia.NotFound("Version")
+	}
 	if face, err := banksia.ParseID[banksia.FaceID](string(variant)); err == nil {
 		return s.serveFace(w, r, face, immutable)
 	}

@@ -381,3 +381,113 @@ func TestTrashRaces(t *testing.T) {
 		}
 	}
 }
+
+// Those in the trash are listed last trashed first.
+func TestTrashedLibrariesOrder(t *testing.T) {
+	t.Parallel()
+	s := banksiatest.NewServer(t)
+	var ids []string
+	for i := range 3 {
+		var l struct{ ID string }
+		want(t, s, 201, "POST", "/api/libraries", bodyOf{"name": fmt.Sprint("L", i)}).JSON(t, &l)
+		ids = append(ids, l.ID)
+	}
+	for _, i := range []int{1, 2, 0} {
+		want(t, s, 200, "POST", "/api/libraries/"+ids[i]+"/trash", nil)
+	}
+	var list []struct{ Name string }
+	want(t, s, 200, "GET", "/api/libraries?state=trashed", nil).JSON(t, &list)
+	got := ""
+	for _, l := range list {
+		got += l.Name + " "
+	}
+	if got != "L0 L2 L1 " {
+		t.Errorf("last trashed first should be L0 L2 L1, is %s", got)
+	}
+}
+
+// A clock that is set back makes no new trash look as if it had been emptied.
+func TestEmptyTrashWithClockSetBack(t *testing.T) {
+	t.Parallel()
+	var back atomic.Int64
+	begin := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	s := banksiatest.NewServerWith(t, banksiatest.Config{Now: func() time.Time { return begin.Add(-time.Duration(back.Load()) * time.Second) }})
+	a := upload(t, s, "a.jpg", banksiatest.JPEG(t, 16, 16, 1))
+	s.Finished(t)
+	want(t, s, 200, "POST", "/api/assets/empty-trash", nil)
+	back.Store(5)
+	want(t, s, 200, "POST", "/api/assets/trash", bodyOf{"ids": []string{a.ID}})
+	if err := s.Catalog.MaintainOnce(t.Context(), banksiatest.Retention); err != nil {
+		t.Fatal(err)
+	}
+	want(t, s, 200, "GET", "/api/assets/"+a.ID, nil)
+}
+
+// A library with everything in it goes as a whole.
+func TestFilledLibraryGoes(t *testing.T) {
+	t.Parallel()
+	f := newFilled(t)
+	path := "/api/libraries/" + f.Library.String()
+	want(t, f.Server, 200, "POST", path+"/trash", nil)
+	want(t, f.Server, 200, "DELETE", path, nil)
+	f.Await(t, "never gone", func() bool { return f.Call(t, "GET", path, nil).Status == 404 })
+	nothingOf(t, f.Server, f.Library.String())
+	want(t, f.Server, 200, "GET", "/api/assets", nil)
+}
+
+// Uploads into a library that is trashed, deleted and restored meanwhile leave
+// nothing behind.
+func TestLibraryRaces(t *testing.T) {
+	t.Parallel()
+	s := banksiatest.NewServer(t)
+	var l struct{ ID string }
+	want(t, s, 201, "POST", "/api/libraries", bodyOf{"name": "x"}).JSON(t, &l)
+	path := "/api/libraries/" + l.ID
+	var wait sync.WaitGroup
+	for n := range 3 {
+		wait.Go(func() {
+			for i := range 15 {
+				parts := append([]banksiatest.Part{{Name: "library_id", Content: []byte(l.ID)}}, banksiatest.UploadParts("a.jpg", banksiatest.JPEG(t, 8, 8, uint8(i*3+n)))...)
+				if x := s.Upload(t, parts); x.Status != 201 && x.Status != 200 && x.Status != 404 && x.Status != 502 {
+					t.Errorf("upload %d %s", x.Status, x.Body)
+				}
+			}
+		})
+	}
+	wait.Go(func() {
+		for range 10 {
+			for _, c := range [][2]string{{"POST", "/trash"}, {"DELETE", ""}, {"POST", "/restore"}} {
+				if x := s.Call(t, c[0], path+c[1], nil); x.Status != 200 && x.Status != 404 {
+					t.Errorf("%v %d %s", c, x.Status, x.Body)
+				}
+			}
+		}
+	})
+	wait.Wait()
+	if x := s.Call(t, "POST", path+"/trash", nil); x.Status == http.StatusOK {
+		s.Call(t, "DELETE", path, nil)
+	}
+	s.Await(t, "never gone", func() bool { return s.Call(t, "GET", path, nil).Status == 404 })
+	nothingOf(t, s, l.ID)
+	noFiles(t, s)
+}
+
+// The trash hides what a library shows, its pictures too (behaviour 10.3).
+func TestTrashedLibraryHidesMedia(t *testing.T) {
+	t.Parallel()
+	s := banksiatest.NewServer(t)
+	a := upload(t, s, "a.jpg", banksiatest.JPEG(t, 64, 64, 1))
+	for _, step := range []struct {
+		verb   string
+		status int
+	}{{"", 200}, {"/trash", 404}, {"/restore", 200}} {
+		if step.verb != "" {
+			want(t, s, 200, "POST", "/api/libraries/"+s.Library.String()+step.verb, nil)
+		}
+		for name, v := range a.AssetURLs {
+			if got := s.CallAs(t, "", "GET", v.URL, nil); got.Status != step.status {
+				t.Errorf("%s after %q: %d", name, step.verb, got.Status)
+			}
+		}
+	}
+}

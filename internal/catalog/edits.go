@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/banksia-photos/banksia"
 	"github.com/banksia-photos/banksia/internal/store"
@@ -22,10 +23,10 @@ func (c *Catalog) UpdateAssets(ctx context.Context, scope banksia.Scope, updates
 		if err != nil {
 			return err
 		}
-		for _, update := range updates {
+		for i, update := range updates {
 			library, err := libraryOf(tx, libraries, update.ID)
 			if err != nil {
-				return err
+				return fmt.Errorf("updates.%d: %w", i, err)
 			}
 			moved, err := tx.EditAsset(library, update.ID, update.Edit)
 			if err != nil {

@@ -99,18 +99,20 @@ func (c *Catalog) purgeTrash(ctx context.Context, library banksia.LibraryID, bef
 		n := 0
 		err := c.store.Write(ctx, func(tx *store.Tx) error {
 			ids, err := tx.ExpiredTrash(library, before, purgeBatch)
-			if err != nil || len(ids) == 0 {
+			if err != nil {
 				return err
+			}
+			if n = len(ids); n == 0 {
+				return tx.UnmarkTrash(library)
 			}
 			l, err := tx.Library(library)
 			if err != nil {
 				return err
 			}
-			n = len(ids)
 			return c.purge(tx, l.UserID, &library, library, ids)
 		})
 		purged += n
-		if err != nil || n < purgeBatch {
+		if err != nil || n == 0 {
 			return purged, err
 		}
 	}

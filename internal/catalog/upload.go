@@ -75,10 +75,26 @@ func checkCaps(tx *store.Tx, library *banksia.Library, more int64) error {
 		return limit != nil && (used >= *limit || used+more > *limit)
 	}
 	if over(library.StorageUsedBytes, library.StorageLimitBytes) || over(user.StorageUsedBytes, user.StorageLimitBytes) {
-		return &banksia.Error{Code: banksia.CodeInsufficientStorage, Message: "The storage limit is reached.", Final: true}
+		return errOverLimit
 	}
 	return nil
 }
+
+// checkUsed fails when more is stored by now than the limits allow.
+func checkUsed(tx *store.Tx, library *banksia.Library) error {
+	user, err := tx.User(library.UserID)
+	if err != nil {
+		return err
+	}
+	over := func(used int64, limit *int64) bool { return limit != nil && used > *limit }
+	if over(library.StorageUsedBytes, library.StorageLimitBytes) || over(user.StorageUsedBytes, user.StorageLimitBytes) {
+		return errOverLimit
+	}
+	return nil
+}
+
+// errOverLimit says that the storage that a user or a library may use is used up.
+var errOverLimit = &banksia.Error{Code: banksia.CodeInsufficientStorage, Message: "The storage limit is reached.", Final: true}
 
 // Commit makes a received file an asset, or finds the asset that has the same
 // bytes already, in which case created is false and nothing changes (behaviour

@@ -160,10 +160,13 @@ func (c *Catalog) render(ctx context.Context, scope banksia.Scope, id banksia.As
 		if err != nil {
 			return err
 		}
-		if err := checkCaps(tx, library, in.Size); err != nil {
+		if err := change(tx, library.ID, chain, &version); err != nil || version.ID != made.ID {
 			return err
 		}
-		if err := change(tx, library.ID, chain, &version); err != nil || version.ID != made.ID {
+		if library, err = tx.ResolveLibrary(scope, &asset.LibraryID); err != nil {
+			return err
+		}
+		if err := checkUsed(tx, library); err != nil { // what it replaces is gone by now
 			return err
 		}
 		for _, taskType := range []banksia.TaskType{banksia.TaskDisplayProxy, banksia.TaskThumbHash} {

@@ -46,12 +46,13 @@ func (d *Deriver) reverseGeocode(ctx context.Context, a banksia.Asset) (task.Com
 				}
 			}
 			m.Timezone = known(found.Timezone)
-			for _, t := range []*banksia.LocalTime{m.OriginalDateTime, m.DigitizedDateTime, m.ModifiedDateTime} {
-				if t == nil || t.Offset != nil {
+			for bit, t := range m.Times() {
+				if *t == nil || (*t).Offset != nil {
 					continue
 				}
-				if minutes, ok := d.places.OffsetAt(latitude, longitude, time.UnixMicro(t.Wall).UTC()); ok {
-					t.Offset = &minutes
+				if minutes, ok := d.places.OffsetAt(latitude, longitude, time.UnixMicro((*t).Wall).UTC()); ok {
+					(*t).Offset = &minutes
+					m.DerivedOffsets |= bit
 				}
 			}
 			if label := m.DisplayLabel(); label != nil {

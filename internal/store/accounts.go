@@ -78,17 +78,20 @@ func (s *Store) ListLibraries(ctx context.Context, scope banksia.Scope, state St
 	return libraries, err
 }
 
-// Libraries reads the libraries within the scope, oldest first.
+// Libraries reads the libraries within the scope, oldest first; those in the trash
+// alone: last trashed first.
 func (tx *Tx) Libraries(scope banksia.Scope, state State) ([]banksia.Library, error) {
 	text := `SELECT id, user_id, name, description, asset_count, storage_used_bytes, storage_limit_bytes, trashed_at, created_at, updated_at FROM libraries WHERE user_id = $1`
+	order := ` ORDER BY created_at, id`
 	switch state {
 	case Live:
 		text += ` AND trashed_at IS NULL`
 	case Trashed:
 		text += ` AND trashed_at IS NOT NULL`
+		order = ` ORDER BY trashed_at DESC, id DESC`
 	}
 	var libraries []banksia.Library
-	err := tx.each(text+` ORDER BY created_at, id`, []any{scope.UserID}, func(rows *sql.Rows) error {
+	err := tx.each(text+order, []any{scope.UserID}, func(rows *sql.Rows) error {
 		var l banksia.Library
 		var created, updated int64
 		var trashed *int64

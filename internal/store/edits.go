@@ -141,7 +141,7 @@ func (tx *Tx) writeEdits(id banksia.AssetID, e *edits) error {
 }
 
 // EditAsset layers what a user says over what the file says. It tells whether the
-// coordinates changed to others, whose names have to be found. A missing asset is a
+// place has to be looked up: its names, or the offset of a time. A missing asset is a
 // banksia.Error with CodeNotFound.
 func (tx *Tx) EditAsset(library banksia.LibraryID, id banksia.AssetID, edit AssetEdit) (moved bool, err error) {
 	if found, err := tx.HasAsset(library, id); err != nil || !found {
@@ -163,7 +163,6 @@ func (tx *Tx) EditAsset(library banksia.LibraryID, id banksia.AssetID, edit Asse
 		if edit.SetDateTime {
 			e.originalDateTime = edit.OriginalDateTime
 		}
-		e.keep(m)
 		latitude, longitude := m.Latitude, m.Longitude
 		if e.located() {
 			latitude, longitude = e.latitude, e.longitude
@@ -172,7 +171,17 @@ func (tx *Tx) EditAsset(library banksia.LibraryID, id banksia.AssetID, edit Asse
 		if !same(latitude, before.Latitude) || !same(longitude, before.Longitude) {
 			names = banksia.Metadata{}
 			moved = latitude != nil
+			for bit, t := range m.Times() { // the offsets of another place
+				if m.DerivedOffsets&bit != 0 && *t != nil {
+					(*t).Offset = nil
+				}
+			}
+			m.DerivedOffsets = 0
 		}
+		if uncovered := m.OriginalDateTime; edit.SetDateTime && e.originalDateTime == nil && uncovered != nil && uncovered.Offset == nil {
+			moved = latitude != nil // its offset was not looked for while it was hidden
+		}
+		e.keep(m)
 		e.lay(m, &names)
 	})
 	if err != nil {
@@ -213,8 +222,12 @@ func (tx *Tx) UpdatePlace(id banksia.AssetID, change func(*banksia.Metadata)) er
 		return err
 	}
 	return tx.changeMetadata(id, func(m *banksia.Metadata) {
+		derived := m.DerivedOffsets
 		change(m)
 		found := *m
 		e.lay(m, &found)
+		if e.originalDateTime != nil {
+			m.DerivedOffsets = m.DerivedOffsets&^1 | derived&1
+		}
 	})
 }

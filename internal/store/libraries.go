@@ -170,11 +170,23 @@ func (tx *Tx) DeleteLibraryRows(id banksia.LibraryID, limit int) (done bool, err
 	return true, nil
 }
 
-// MarkTrashEmptied marks what is in the trash of a library now for the purge.
+// MarkTrashEmptied marks what is in the trash of a library now for the purge. The
+// mark is the newest time of trashing, since the clock may have been set back.
 func (tx *Tx) MarkTrashEmptied(id banksia.LibraryID) error {
-	_, err := tx.Exec(`UPDATE libraries SET trash_emptied_at = $1 WHERE id = $2`, tx.Now().UnixMicro(), id)
+	_, err := tx.Exec(`UPDATE libraries SET trash_emptied_at = (SELECT MAX(trashed_at) FROM assets WHERE library_id = $1 AND trashed_at IS NOT NULL) WHERE id = $1`, id)
 	if err != nil {
 		return fmt.Errorf("mark trash emptied: %w", err)
+	}
+	return nil
+}
+
+// UnmarkTrash removes the mark of MarkTrashEmptied when nothing is left that it
+// means, so that a clock that is set back does not put new trash under it.
+func (tx *Tx) UnmarkTrash(id banksia.LibraryID) error {
+	_, err := tx.Exec(`UPDATE libraries SET trash_emptied_at = NULL WHERE id = $1 AND trash_emptied_at IS NOT NULL
+		AND NOT EXISTS (SELECT 1 FROM assets a WHERE a.library_id = $1 AND a.trashed_at <= libraries.trash_emptied_at)`, id)
+	if err != nil {
+		return fmt.Errorf("unmark trash: %w", err)
 	}
 	return nil
 }

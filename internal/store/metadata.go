@@ -16,7 +16,7 @@ const metadataColumns = `asset_id, created_at, updated_at, make, model, lens_mod
 	modified_datetime, modified_datetime_offset, original_datetime, original_datetime_offset, digitized_datetime, digitized_datetime_offset,
 	f_number, focal_length, iso, exposure_time, exposure_bias, latitude, longitude, altitude,
 	city, state, country, country_code, sublocation, place_name, timezone, description, fps, live_photo_cid,
-	projection_type, profile_description, auto_stack_id, rating, raw_width, raw_height`
+	projection_type, profile_description, auto_stack_id, rating, raw_width, raw_height, derived_offsets`
 
 // metadataRow is Metadata with its times as columns.
 type metadataRow struct {
@@ -52,7 +52,7 @@ func (r *metadataRow) fields() []any {
 		&r.modified.wall, &r.modified.offset, &r.original.wall, &r.original.offset, &r.digitized.wall, &r.digitized.offset,
 		&m.FNumber, &m.FocalLength, &m.ISO, &m.ExposureTime, &m.ExposureBias, &m.Latitude, &m.Longitude, &m.Altitude,
 		&m.City, &m.State, &m.Country, &m.CountryCode, &m.Sublocation, &m.PlaceName, &m.Timezone, &m.Description, &m.FPS, &m.LivePhotoCID,
-		&m.ProjectionType, &m.ProfileDescription, &m.AutoStackID, &m.Rating, &m.RawWidth, &m.RawHeight}
+		&m.ProjectionType, &m.ProfileDescription, &m.AutoStackID, &m.Rating, &m.RawWidth, &m.RawHeight, &m.DerivedOffsets}
 }
 
 func scanMetadata(scan func(...any) error) (banksia.Metadata, error) {
@@ -68,6 +68,11 @@ func scanMetadata(scan func(...any) error) (banksia.Metadata, error) {
 
 // writeMetadata inserts or replaces the metadata of an asset.
 func (tx *Tx) writeMetadata(m *banksia.Metadata) error {
+	for bit, t := range m.Times() { // an offset that is not there follows from nothing
+		if *t == nil || (*t).Offset == nil {
+			m.DerivedOffsets &^= bit
+		}
+	}
 	row := metadataRow{m: m, created: m.CreatedAt.UnixMicro(), updated: m.UpdatedAt.UnixMicro(),
 		modified: splitLocalTime(m.ModifiedDateTime), original: splitLocalTime(m.OriginalDateTime), digitized: splitLocalTime(m.DigitizedDateTime)}
 	var q query

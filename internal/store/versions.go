@@ -95,3 +95,12 @@ func (tx *Tx) DeleteVersions(library banksia.LibraryID, current *banksia.Version
 	}
 	return freed, nil
 }
+
+// ShowsVersion tells whether there is a version in a library outside of the trash.
+func (s *Store) ShowsVersion(ctx context.Context, id banksia.VersionID) (shown bool, err error) {
+	err = s.Read(ctx, func(tx *Tx) error {
+		shown, err = tx.exists(`SELECT 1 FROM asset_versions v JOIN assets a ON a.id = v.asset_id JOIN libraries l ON l.id = a.library_id WHERE v.id = $1 AND l.trashed_at IS NULL`, id)
+		return err
+	})
+	return shown, err
+}

@@ -9,3 +9,7 @@ CREATE TABLE asset_edits (
 	original_datetime_offset BIGINT,
 	file_facts TEXT NOT NULL
 );
+
+-- Which offsets follow from the place: 1 that of original_datetime, 2 that of
+-- digitized_datetime, 4 that of modified_datetime.
+ALTER TABLE asset_metadata ADD COLUMN derived_offsets BIGINT NOT NULL DEFAULT 0;
