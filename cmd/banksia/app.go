@@ -91,7 +91,7 @@ func newApp(ctx context.Context, cfg *settings, logger *slog.Logger, lock *os.Fi
 		return a, err
 	}
 	a.credential = a.auth.AllowLocal(a.owner.ID)
-	handler, err := api.New(api.Config{PublicURL: cfg.publicURL, TrustForwarded: cfg.trustForwarded, Pages: web.Handler(), Logger: logger}, a.store, a.catalog, deriver, a.auth, auth.NewLogin(cfg.login, a.store, a.auth), signer)
+	handler, err := api.New(api.Config{RateLimit: cfg.rateLimit, PublicURL: cfg.publicURL, TrustForwarded: cfg.trustForwarded, Pages: web.Handler(), Logger: logger}, a.store, a.catalog, deriver, a.auth, auth.NewLogin(cfg.login, a.store, a.auth), signer)
 	if err != nil {
 		return a, err
 	}

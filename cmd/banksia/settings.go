@@ -28,6 +28,7 @@ type settings struct {
 	logLevel       slog.Level
 	grace          time.Duration
 	retentionDays  int // 0: for ever
+	rateLimit      int // units a minute; 0: any number
 	login          auth.LoginConfig
 	media          media.Config
 	task           task.Config
@@ -61,6 +62,7 @@ func (s *settings) addFlags(set *flag.FlagSet) {
 	config.Text(set, &s.login.ClientID, "oidc-client-id", "`NAME` of this server at the issuer", nil)
 	config.Text(set, &s.login.ClientSecret, "oidc-client-secret", "`SECRET` of this server at the issuer; better in the file or the environment than on the command line", nil)
 	config.Switch(set, &s.login.CloseDoor, "oidc-known-users-only", "let nobody in whom banksia users add has not made known, by the address, before")
+	config.Integer(set, &s.rateLimit, "rate-limit", "`NUMBER` of units that a user may use up in a minute; most requests are one unit, uploads and searches are five. 0: any number", 0, 1<<30, 1)
 	config.Integer(set, &s.retentionDays, "trash-retention-days", "`NUMBER` of days after which what is in the trash is deleted for good; 0 keeps it for ever", 0, 36500, 1)
 	config.Duration(set, &s.grace, "grace", "`TIME` that uploads and tasks under way have to finish when the server is told to stop", 0, time.Hour)
 	config.Choice(set, &s.logFormat, "log-format", "`FORM` of the log on standard error: text or json", "text", "json")

@@ -40,13 +40,19 @@ type Config struct {
 	// Patience is how long a client may take to send or to take the next piece of
 	// a body before it is cut off; 0: two minutes. A whole body may take any time.
 	Patience time.Duration
-	Logger   *slog.Logger // nil: the default one
+	// RateLimit is how many units a caller may use up in a minute (see costs); 0:
+	// any number.
+	RateLimit int
+	Logger    *slog.Logger // nil: the default one
 }
 
 // Validate names the first setting that is out of range.
 func (c Config) Validate() error {
 	if c.Patience < 0 {
 		return fmt.Errorf("Patience must not be negative, got %s", c.Patience)
+	}
+	if c.RateLimit < 0 {
+		return fmt.Errorf("RateLimit must not be negative, got %d", c.RateLimit)
 	}
 	if c.PublicURL == "" {
 		return nil
@@ -68,6 +74,7 @@ type Server struct {
 	login    *auth.Login
 	oauth    *auth.OAuth
 	signer   *auth.Signer
+	limits   limits
 	mux      *http.ServeMux
 	muxes    []*http.ServeMux // in the order in which they are asked
 	document []byte           // openapi.yaml as JSON
@@ -88,7 +95,7 @@ func New(cfg Config, s *store.Store, c *catalog.Catalog, d *derive.Deriver, a *a
 	if err != nil {
 		return nil, err
 	}
-	server := &Server{cfg: cfg, store: s, catalog: c, deriver: d, auth: a, login: login, oauth: auth.NewOAuth(s, login), signer: signer, mux: http.NewServeMux(), document: document}
+	server := &Server{cfg: cfg, store: s, catalog: c, deriver: d, auth: a, login: login, oauth: auth.NewOAuth(s, login), signer: signer, limits: limits{perMinute: cfg.RateLimit}, mux: http.NewServeMux(), document: document}
 	for _, row := range server.routes() {
 		server.handle(row)
 	}
@@ -125,6 +132,14 @@ func (s *Server) handle(row route) {
 				s.fail(w, r, err)
 				return
 			}
+		}
+		caller := &scope
+		if row.action == "" {
+			caller = nil
+		}
+		if err := s.limits.check(w, r, row.pattern, caller, s.store.Now()); err != nil {
+			s.fail(w, r, err)
+			return
 		}
 		if err := row.handler(w, r, scope); err != nil {
 			s.fail(w, r, err)
@@ -237,7 +252,7 @@ func cleanPath(given string) string {
 // must know, never in cookies (behaviour 2.16).
 func cors(header http.Header, r *http.Request) {
 	header.Set("Access-Control-Allow-Origin", "*")
-	header.Set("Access-Control-Expose-Headers", "X-Request-Id, X-New-Access-Token, X-Should-Retry, Retry-After, Allow, Content-Disposition, Content-Range, Accept-Ranges, ETag")
+	header.Set("Access-Control-Expose-Headers", "X-Request-Id, X-New-Access-Token, X-Should-Retry, Retry-After, Retry-After-Ms, RateLimit-Limit, RateLimit-Remaining, Allow, Content-Disposition, Content-Range, Accept-Ranges, ETag")
 	if r.Method == http.MethodOptions {
 		header.Set("Access-Control-Allow-Methods", "GET, HEAD, POST, PATCH, DELETE, OPTIONS")
 		header.Set("Access-Control-Allow-Headers", "Authorization, Content-Type, Accept, Range, X-Request-Id, "+stainlessHeaders)

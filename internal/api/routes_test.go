@@ -19,7 +19,9 @@ func TestRoutes(t *testing.T) {
 		"GET /api/oauth/auth-url": true, "POST /api/oauth/exchange": true, "GET /api/oauth/logout-endpoint": true, "GET /login": true, "POST /login": true,
 		"GET /oauth/authorize": true, "POST /oauth/authorize": true, "GET /oauth/callback": true, "POST /oauth/token": true, "POST /oauth/revoke": true, "POST /oauth/register": true,
 		"GET /.well-known/oauth-authorization-server": true, "GET /.well-known/oauth-protected-resource": true, "GET /.well-known/oauth-protected-resource/mcp": true}
+	known := map[string]bool{}
 	for _, row := range (&Server{}).routes() {
+		known[row.pattern] = true
 		if (row.action == "") != public[row.pattern] {
 			t.Errorf("%s needs the action %q", row.pattern, row.action)
 		}
@@ -29,6 +31,11 @@ func TestRoutes(t *testing.T) {
 		}
 		if operation, ok := document.Find(method, path); !ok || operation.Path != path {
 			t.Errorf("%s is not in the document", row.pattern)
+		}
+	}
+	for pattern := range costs {
+		if !known[pattern] {
+			t.Errorf("there is a cost of %s, which is no operation", pattern)
 		}
 	}
 }

@@ -42,9 +42,15 @@ func TestSearch(t *testing.T) {
 		n      int
 		change func(*banksia.Metadata)
 	}{
-		{0, func(m *banksia.Metadata) { m.City, m.Country, m.Make = pointer("Paris"), pointer("France"), pointer("Canon") }},
-		{1, func(m *banksia.Metadata) { m.City, m.Country, m.Make = pointer("Reykjavík"), pointer("Iceland"), pointer("Canon") }},
-		{2, func(m *banksia.Metadata) { m.Model, m.LensModel, m.Make = pointer("EOS R5"), pointer("RF 50mm"), pointer("Canon") }},
+		{0, func(m *banksia.Metadata) {
+			m.City, m.Country, m.Make = pointer("Paris"), pointer("France"), pointer("Canon")
+		}},
+		{1, func(m *banksia.Metadata) {
+			m.City, m.Country, m.Make = pointer("Reykjavík"), pointer("Iceland"), pointer("Canon")
+		}},
+		{2, func(m *banksia.Metadata) {
+			m.Model, m.LensModel, m.Make = pointer("EOS R5"), pointer("RF 50mm"), pointer("Canon")
+		}},
 		{3, func(m *banksia.Metadata) { m.Description = pointer("Grandma's garden, 東京タワー") }},
 		{9, func(m *banksia.Metadata) { m.Description = pointer("garden in the trash") }},
 	}

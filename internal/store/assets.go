@@ -190,22 +190,30 @@ func digestArgs(digests []banksia.Digest) []any {
 	return args
 }
 
-// assetsMatching looks values up by the thousand, one index search each.
+// assetsMatching looks values up by the thousand, one index search each. Of the
+// assets it reads what identifies them and their files, and nothing else.
 func (s *Store) assetsMatching(ctx context.Context, scope banksia.Scope, library banksia.LibraryID, column, deviceID string, values []any) ([]banksia.Asset, error) {
 	var found []banksia.Asset
 	err := s.Read(ctx, func(tx *Tx) error {
+		if visible, err := tx.sees(scope, library); err != nil || !visible {
+			return err
+		}
 		for chunk := range chunks(values) {
 			var q query
-			text := `SELECT ` + assetColumns + ` FROM assets a JOIN asset_versions v ON v.id = a.current_version_id WHERE a.library_id = ` + q.arg(library)
+			text := `SELECT a.id, a.device_asset_id, a.device_id, a.checksum, a.checksum_sha1 FROM assets a WHERE a.library_id = ` + q.arg(library)
 			if column == "a.device_asset_id" { // a device's ids mean nothing without it
 				text += ` AND a.device_id = ` + q.arg(deviceID)
 			}
-			text += ` AND ` + column + ` IN (` + list(&q, chunk) + `) AND ` + q.visible(scope, "a.library_id")
-			assets, err := tx.assetsFrom(text, q.args...)
+			err := tx.each(text+` AND `+column+` IN (`+list(&q, chunk)+`)`, q.args, func(rows *sql.Rows) error {
+				a := banksia.Asset{LibraryID: library}
+				f := &a.File
+				err := rows.Scan(&a.ID, &f.DeviceAssetID, &f.DeviceID, (*[]byte)(&f.SHA256), (*[]byte)(&f.SHA1))
+				found = append(found, a)
+				return err
+			})
 			if err != nil {
 				return fmt.Errorf("look assets up: %w", err)
 			}
-			found = append(found, assets...)
 		}
 		return nil
 	})
