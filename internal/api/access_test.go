@@ -111,9 +111,9 @@ func TestPaths(t *testing.T) {
 	}{
 		{"GET", "/api/nonsense", 404, ""}, {"GET", "/api", 404, ""}, {"GET", "/api/", 404, ""}, {"GET", "/", 404, ""},
 		{"GET", "//api/assets", 404, ""}, {"GET", "/api//assets", 404, ""}, {"POST", "/api//assets", 404, ""}, {"GET", "/api/./assets", 404, ""}, {"GET", "/api/assets/../assets", 404, ""},
-		{"GET", "/api/assets//", 404, ""}, {"GET", "/api/assets/%2e%2e/assets", 404, ""}, {"GET", "/API/assets", 404, ""}, {"GET", "/api/assets/%00", 404, ""}, {"GET", "/api/assets/%ff", 404, ""},
-		{"GET", "/api/assets/a%2Fb", 404, ""}, {"GET", "/api/tasks/%00", 404, ""}, {"GET", "/api/tasks/" + strings.Repeat("x", 10000), 404, ""}, {"GET", "/media/x", 404, ""},
-		{"PUT", "/api/assets", 405, "DELETE, GET, HEAD, POST"}, {"DELETE", "/api/libraries", 405, "GET, HEAD, POST"}, {"GET", "/api/assets/exist", 404, ""}, {"POST", "/api/server/ping", 405, "GET, HEAD"},
+		{"GET", "/api/assets//", 404, ""}, {"GET", "/api/assets/%2e%2e/assets", 404, ""}, {"GET", "/API/assets", 404, ""}, {"GET", "/api/assets/%00", 422, ""}, {"GET", "/api/assets/%ff", 422, ""},
+		{"GET", "/api/assets/a%2Fb", 422, ""}, {"GET", "/api/tasks/%00", 422, ""}, {"GET", "/api/tasks/" + strings.Repeat("x", 10000), 404, ""}, {"GET", "/media/x", 404, ""},
+		{"PUT", "/api/assets", 405, "DELETE, GET, HEAD, POST"}, {"DELETE", "/api/libraries", 405, "GET, HEAD, POST"}, {"GET", "/api/assets/exist", 422, ""}, {"POST", "/api/server/ping", 405, "GET, HEAD"},
 		{"BREW", "/api/assets", 405, "DELETE, GET, HEAD, POST"}, {"TRACE", "/api/assets", 405, "DELETE, GET, HEAD, POST"}, {"OPTIONS", "/api/assets", 405, "DELETE, GET, HEAD, POST"},
 		{"GET", "/api/assets", 200, ""}, {"GET", "/api/assets/", 200, ""}, {"GET", "/api/assets/" + a.ID + "/", 200, ""}, {"GET", "/api/assets/counts/", 200, ""}, {"GET", "/api/users/me/", 200, ""},
 		{"GET", "/api/tasks", 200, ""}, {"GET", "/api/tasks/", 200, ""}, {"GET", "/api/tasks/asset/" + a.ID + "/", 200, ""}, {"GET", "/api/server/ping/", 200, ""}, {"GET", "/openapi.json/", 200, ""},
@@ -150,7 +150,7 @@ func TestEnvelopes(t *testing.T) {
 	}{
 		{"", "GET", "/api/assets", 401, `{"detail":"Send a credential as: Authorization: Bearer KEY.","error":"unauthorized","message":"Send a credential as: Authorization: Bearer KEY."}`},
 		{s.NewKey(t, []banksia.Action{banksia.Read}, nil), "POST", "/api/assets", 403, `{"detail":"This credential lacks the action write.","error":"forbidden","message":"This credential lacks the action write."}`},
-		{s.Key, "GET", "/api/assets/x", 404, `{"detail":"Asset not found.","error":"not_found","message":"Asset not found."}`},
+		{s.Key, "GET", "/api/assets/asset_BM3nUmJ6fkBqBADyz5FEiu", 404, `{"detail":"Asset not found.","error":"not_found","message":"Asset not found."}`},
 		{s.Key, "PUT", "/api/assets", 405, `{"detail":"This path does not answer PUT.","error":"method_not_allowed","message":"This path does not answer PUT."}`},
 		{s.Key, "GET", "/api/assets?limit=0", 422, `{"detail":[{"loc":["query","limit"],"msg":"must be a whole number from 1 to 200","type":"value_error"}],"error":"validation_error","message":"limit: must be a whole number from 1 to 200"}`},
 	} {

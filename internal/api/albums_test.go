@@ -240,7 +240,7 @@ func TestAlbumLists(t *testing.T) {
 		t.Errorf("one link: %+v", one)
 	}
 	want(t, s, 404, "GET", "/api/album-assets/"+banksia.NewID[banksia.AlbumAssetID](time.Now()).String(), nil)
-	want(t, s, 404, "GET", "/api/album-assets/"+all[0], nil)
+	want(t, s, 422, "GET", "/api/album-assets/"+all[0], nil)
 	for _, path := range []string{"/api/albums", "/api/album-assets", "/api/stacks"} {
 		for query, status := range map[string]int{"limit=0": 422, "limit=201": 422, "ids=x": 422, "starting_after_id=x": 422, "library_id=" + banksia.NewID[banksia.LibraryID](time.Now()).String(): 404} {
 			want(t, s, status, "GET", path+"?"+query, nil)

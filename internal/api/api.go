@@ -9,6 +9,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -118,6 +119,12 @@ type route struct {
 func (s *Server) handle(row route) {
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var scope banksia.Scope
+		if row.action == "" && strings.Contains(row.pattern, " /api/oauth/") {
+			if err := s.checkUnneeded(r); err != nil {
+				s.fail(w, r, err)
+				return
+			}
+		}
 		if row.action != "" {
 			var err error
 			var renewed string
@@ -141,7 +148,11 @@ func (s *Server) handle(row route) {
 			s.fail(w, r, err)
 			return
 		}
-		if err := row.handler(w, r, scope); err != nil {
+		err := row.handler(w, r, scope)
+		if errors.Is(err, store.ErrBusy) && racing[row.pattern] {
+			err = &banksia.Error{Code: banksia.CodeConflict, Message: "Another change was faster. Try again.", Retry: time.Second, Err: err}
+		}
+		if err != nil {
 			s.fail(w, r, err)
 		}
 	})
@@ -151,6 +162,22 @@ func (s *Server) handle(row route) {
 	} else {
 		s.mux.Handle(row.pattern+"/{$}", handler)
 	}
+}
+
+// checkUnneeded refuses a credential that was sent where none is needed only when it
+// is none, or one for nothing: who has an old one must be able to sign in anew.
+func (s *Server) checkUnneeded(r *http.Request) error {
+	authorization := r.Header.Get("Authorization")
+	if authorization == "" {
+		return nil
+	}
+	if scheme, _, _ := strings.Cut(authorization, " "); !strings.EqualFold(scheme, "Bearer") {
+		return banksia.Errorf(banksia.CodeUnauthorized, "Send a credential as: Authorization: Bearer KEY, or none.")
+	}
+	if scope, _, err := s.auth.Scope(r.Context(), authorization); err == nil && !scope.Allows(banksia.Read) {
+		return banksia.Errorf(banksia.CodeForbidden, "This credential allows nothing.")
+	}
+	return nil
 }
 
 // requestIDHeader names a request in the response and in every log line

@@ -66,12 +66,11 @@ func (s *Server) getAsset(w http.ResponseWriter, r *http.Request, scope banksia.
 	return s.writeAsset(w, r, http.StatusOK, asset, include)
 }
 
-// pathAsset reads the asset that the path names. An id of another form cannot
-// exist, so it is as unknown as any other.
+// pathAsset reads the asset that the path names.
 func (s *Server) pathAsset(r *http.Request, scope banksia.Scope) (banksia.Asset, error) {
-	id, err := banksia.ParseID[banksia.AssetID](r.PathValue("asset_id"))
+	id, err := pathID[banksia.AssetID](r, "asset_id", "Asset")
 	if err != nil {
-		return banksia.Asset{}, banksia.NotFound("Asset")
+		return banksia.Asset{}, err
 	}
 	return s.store.GetAsset(r.Context(), scope, id)
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"strconv"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/banksia-photos/banksia"
@@ -97,15 +98,22 @@ func bodyLibrary(text *string) (*banksia.LibraryID, error) {
 	return &library, err
 }
 
-// pathID reads the identifier in the path. One of another form cannot exist, so it
-// is as unknown as any other.
+// oldForms are operations from before anything was invalid: there, what is not an
+// identifier is unknown, as their documentation has it.
+var oldForms = map[string]bool{"GET /api/assets/{asset_id}/download": true, "GET /api/assets/{asset_id}/thumbnail": true, "GET /api/faces/{face_id}/thumbnail": true,
+	"GET /api/albums/{album_id}/assets": true, "PATCH /api-keys/{key_id}": true, "DELETE /api-keys/{key_id}": true}
+
+// pathID reads the identifier in the path; one of another form is invalid.
 func pathID[T interface {
 	~[16]byte
 	Prefix() string
 }](r *http.Request, name, entity string) (T, error) {
 	value, err := banksia.ParseID[T](r.PathValue(name))
-	if err != nil {
+	if err != nil && oldForms[strings.TrimSuffix(r.Pattern, "/{$}")] {
 		return value, banksia.NotFound(entity)
+	}
+	if err != nil {
+		return value, banksia.Invalid("path", name, "%s", err)
 	}
 	return value, nil
 }

@@ -421,7 +421,7 @@ func TestVersionsRefuse(t *testing.T) {
 	if got := declared("image/png"); got != 422 {
 		t.Errorf("a JPEG declared as PNG: %d", got)
 	}
-	for target, status := range map[string]int{path + "?include=faces": 422, "/api/assets/" + clip.ID.String() + "/versions": 422, "/api/assets/" + unknownAsset() + "/versions": 404, "/api/assets/x/versions": 404} {
+	for target, status := range map[string]int{path + "?include=faces": 422, "/api/assets/" + clip.ID.String() + "/versions": 422, "/api/assets/" + unknownAsset() + "/versions": 404, "/api/assets/x/versions": 422} {
 		if answer := sendVersion(t, s, target, rendering(good, "edit", "{}")...); answer.Status != status {
 			t.Errorf("%s: %d", target, answer.Status)
 		}

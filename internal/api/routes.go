@@ -113,6 +113,10 @@ func (s *Server) routes() []route {
 	}
 }
 
+// racing are the operations whose documentation has a status for losing against
+// another change.
+var racing = map[string]bool{"DELETE /api/people/{person_id}": true, "POST /api/stacks": true, "DELETE /api/stacks/{stack_id}": true, "POST /api/stacks/{stack_id}/assets": true}
+
 // ping tells that the server is there (behaviour 4.12).
 func (s *Server) ping(w http.ResponseWriter, r *http.Request, _ banksia.Scope) error {
 	return send(w, http.StatusOK, "text/plain; charset=utf-8", []byte("pong"))

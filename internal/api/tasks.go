@@ -68,7 +68,7 @@ func (s *Server) getTask(w http.ResponseWriter, r *http.Request, scope banksia.S
 		byID = &id
 	}
 	if !validText(text) {
-		return banksia.NotFound("Task")
+		return banksia.Invalid("path", "task_id", "holds characters that are not text")
 	}
 	task, err := s.store.GetTask(r.Context(), scope, byID, text)
 	if err != nil {

@@ -20,6 +20,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -83,11 +84,36 @@ var document = sync.OnceValues(func() (*spec.Document, error) { return spec.Load
 // Retention is how long what is in the trash stays.
 const Retention = 90 * 24 * time.Hour
 
+// Exercised is what the tests of this process have exercised of the document.
+var Exercised = sync.OnceValues(func() (*spec.Coverage, error) {
+	d, err := document()
+	if err != nil {
+		return nil, err
+	}
+	return spec.NewCoverage(api.Document, d)
+})
+
+func record(request *http.Request, path string, answer Answer) {
+	coverage, err := Exercised()
+	if err != nil {
+		return // document() has failed, which every test tells
+	}
+	var sent []byte
+	if request.GetBody != nil {
+		if body, err := request.GetBody(); err == nil {
+			sent, _ = io.ReadAll(body)
+		}
+	}
+	coverage.Record(request, path, sent, answer.Status, answer.Body)
+}
+
 // Config is what a test may want otherwise.
 type Config struct {
 	API   api.Config       // its logger is set
 	Login auth.LoginConfig // how people sign in
 	Now   func() time.Time // the clock of the store and of signatures; nil: the system's
+	// Patience is how long a change waits for its turn; 0: as long as usual.
+	Patience time.Duration
 }
 
 // NewServer starts a program on a folder of its own; it ends with the test.
@@ -156,7 +182,7 @@ func (s *Server) start(t testing.TB) {
 	}
 	logger := slog.New(slog.NewTextHandler(s.Log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	var err error
-	s.Store, err = store.Open(ctx, store.Config{Path: filepath.Join(folder, "banksia.db"), Now: cfg.Now})
+	s.Store, err = store.Open(ctx, store.Config{Path: filepath.Join(folder, "banksia.db"), Now: cfg.Now, Patience: cfg.Patience})
 	must(err)
 	s.stops = append(s.stops, s.CloseStore, func() { s.check(t) })
 	s.Blobs, err = local.Open(filepath.Join(folder, "blobs"))
@@ -200,6 +226,33 @@ func (s *Server) start(t testing.TB) {
 	server := httptest.NewServer(handler)
 	s.stops = append(s.stops, server.Close)
 	s.URL = server.URL
+}
+
+// BreakStorage puts a file where the folder of files is, so that nothing can be
+// stored, until MendStorage puts the folder back.
+func (s *Server) BreakStorage(t testing.TB) {
+	t.Helper()
+	blobs := filepath.Join(s.folder, "blobs")
+	err := os.Rename(blobs, blobs+".away")
+	if err == nil {
+		err = os.WriteFile(blobs, nil, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// MendStorage undoes BreakStorage.
+func (s *Server) MendStorage(t testing.TB) {
+	t.Helper()
+	blobs := filepath.Join(s.folder, "blobs")
+	err := os.Remove(blobs)
+	if err == nil {
+		err = os.Rename(blobs+".away", blobs)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 // NewKey makes an API key of the owner; libraries nil: all.
@@ -247,6 +300,7 @@ func (s *Server) DoPath(t testing.TB, request *http.Request, path string) Answer
 		t.Fatal(err)
 	}
 	answer := Answer{response.StatusCode, response.Header, body}
+	record(request, path, answer)
 	if answer.Header.Get("X-Request-Id") == "" {
 		t.Errorf("%s %s: no request id", request.Method, path)
 	}

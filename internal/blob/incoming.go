@@ -204,7 +204,7 @@ func Explain(err error) error {
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		return fmt.Errorf("%w: %w", ErrFull, err)
 	case isAny(err, syscall.EROFS, syscall.EIO, syscall.EMFILE, syscall.ENFILE, syscall.EACCES, syscall.EPERM,
-		syscall.ENOENT, syscall.ESTALE, syscall.ENXIO, syscall.ENODEV, syscall.ETIMEDOUT, syscall.EFBIG):
+		syscall.ENOENT, syscall.ENOTDIR, syscall.ESTALE, syscall.ENXIO, syscall.ENODEV, syscall.ETIMEDOUT, syscall.EFBIG):
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	return err

@@ -6,8 +6,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/banksia-photos/banksia"
 )
@@ -193,8 +196,23 @@ func digestArgs(digests []banksia.Digest) []any {
 // assetsMatching looks values up by the thousand, one index search each. Of the
 // assets it reads what identifies them and their files, and nothing else.
 func (s *Store) assetsMatching(ctx context.Context, scope banksia.Scope, library banksia.LibraryID, column, deviceID string, values []any) ([]banksia.Asset, error) {
-	var found []banksia.Asset
-	err := s.Read(ctx, func(tx *Tx) error {
+	// Two readers side by side: one lookup waits for memory, not for the processor.
+	half := (len(values) + 1) / 2
+	parts := [][]any{values[:half], values[half:]}
+	results := make([][]banksia.Asset, len(parts))
+	group, ctx := errgroup.WithContext(ctx)
+	for i, part := range parts {
+		group.Go(func() (err error) {
+			results[i], err = s.assetsMatchingPart(ctx, scope, library, column, deviceID, part)
+			return err
+		})
+	}
+	err := group.Wait()
+	return slices.Concat(results...), err
+}
+
+func (s *Store) assetsMatchingPart(ctx context.Context, scope banksia.Scope, library banksia.LibraryID, column, deviceID string, values []any) (found []banksia.Asset, err error) {
+	err = s.Read(ctx, func(tx *Tx) error {
 		if visible, err := tx.sees(scope, library); err != nil || !visible {
 			return err
 		}

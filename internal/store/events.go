@@ -264,11 +264,17 @@ func (tx *Tx) listEvents(f EventFilter) ([]banksia.Event, error) {
 		if i > 0 {
 			text += " UNION ALL "
 		}
-		where := "library_id = " + q.arg(f.LibraryID) + " AND position > " + q.arg(after) + " AND position < " + q.arg(until)
-		if entity != "" {
-			where += " AND entity_type = " + q.arg(entity)
+		library := q.arg(f.LibraryID)
+		where := "library_id = " + library + " AND position > " + q.arg(after) + " AND position < " + q.arg(until)
+		page := " ORDER BY position LIMIT " + q.arg(f.Limit+1)
+		if entity == "" {
+			text += "SELECT * FROM (SELECT " + columns + " FROM events WHERE " + where + page + ") AS stream"
+			continue
 		}
-		text += "SELECT * FROM (SELECT " + columns + " FROM events WHERE " + where + " ORDER BY position LIMIT " + q.arg(f.Limit+1) + ") AS stream"
+		// The positions alone come from the index of the type; with all columns
+		// SQLite would rather walk the events of every type.
+		positions := "SELECT position AS at FROM events WHERE entity_type = " + q.arg(entity) + " AND " + where + page
+		text += "SELECT " + columns + " FROM (" + positions + ") AS stream CROSS JOIN events WHERE library_id = " + library + " AND position = at"
 	}
 	var events []banksia.Event
 	err = tx.each("SELECT "+columns+" FROM ("+text+") AS streams ORDER BY position LIMIT "+q.arg(f.Limit+1), q.args, func(rows *sql.Rows) error {

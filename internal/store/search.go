@@ -247,16 +247,28 @@ func (tx *Tx) rankByText(f AssetFilter, terms []search.Term) ([]banksia.Asset, e
 	}
 	var unread []banksia.AssetID // whose own words are not known yet
 	for i, term := range terms {
-		err := documents(assetDocument, []search.Term{term}, termMatches, func(entity []byte, document int64, words string) {
-			counts[i]++
-			c := take(banksia.AssetID(entity))
-			if c.newness == 0 {
-				c.newness = document
-				read(c, words)
-			}
-		})
-		if err != nil {
+		assets := func(term search.Term) error {
+			counts[i] = 0
+			return documents(assetDocument, []search.Term{term}, termMatches, func(entity []byte, document int64, words string) {
+				counts[i]++
+				c := take(banksia.AssetID(entity))
+				if c.newness == 0 {
+					c.newness = document
+					read(c, words)
+				}
+			})
+		}
+		if err := assets(search.Term{Words: term.Words}); err != nil {
 			return nil, err
+		}
+		// A word that is frequent as it stands is taken for finished: to look for all
+		// that begin with it would read every document of it.
+		if term.Prefix && counts[i] < termMatches {
+			if err := assets(term); err != nil {
+				return nil, err
+			}
+		} else {
+			term.Prefix = false
 		}
 		for kind, members := range map[documentKind]string{
 			personDocument: `SELECT asset_id FROM asset_people WHERE person_id = $1 AND live = TRUE ORDER BY local_datetime DESC, asset_id DESC LIMIT $2`,

@@ -22,6 +22,8 @@ import (
 var (
 	// ErrDuplicate says that a unique value is already there.
 	ErrDuplicate = errors.New("already there")
+	// ErrBusy says that a change did not get its turn.
+	ErrBusy = errors.New("other changes took too long")
 	// ErrNewerDatabase says that the database was written by a newer program.
 	ErrNewerDatabase = errors.New("the database was written by a newer version of Banksia")
 )
@@ -34,6 +36,8 @@ type Config struct {
 	Readers int
 	// Now is the clock; nil: the system's.
 	Now func() time.Time
+	// Patience is how long a change waits for its turn; 0: half a minute.
+	Patience time.Duration
 }
 
 // Store is an open database. It is safe for concurrent use.
@@ -44,7 +48,8 @@ type Store struct {
 	writer  *pool
 	// writing is held for a whole write transaction: SQLite has one writer, and
 	// waiting here is fair and cheap where its busy handler sleeps.
-	writing chan struct{}
+	writing  chan struct{}
+	patience time.Duration
 }
 
 // Open opens the database, making and migrating it as needed. It fails with
@@ -59,7 +64,10 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	s := &Store{dialect: sqliteDialect, now: cfg.Now, writing: make(chan struct{}, 1)}
+	if cfg.Patience == 0 {
+		cfg.Patience = 30 * time.Second
+	}
+	s := &Store{dialect: sqliteDialect, now: cfg.Now, writing: make(chan struct{}, 1), patience: cfg.Patience}
 	// synchronous(FULL): an acknowledged upload survives a power cut.
 	writer, err := openSQLite(cfg.Path, 1, "BEGIN IMMEDIATE", "_pragma=synchronous(FULL)", "_pragma=cache_size(-16000)")
 	if err != nil {
@@ -188,12 +196,20 @@ func (s *Store) Read(ctx context.Context, f func(*Tx) error) error {
 }
 
 // Write runs f in a transaction that excludes other writers. When f fails,
-// nothing of it remains.
+// nothing of it remains. When its turn does not come, it fails with ErrBusy.
 func (s *Store) Write(ctx context.Context, f func(*Tx) error) error {
 	select {
 	case s.writing <- struct{}{}:
-	case <-ctx.Done():
-		return ctx.Err()
+	default:
+		timer := time.NewTimer(s.patience)
+		defer timer.Stop()
+		select {
+		case s.writing <- struct{}{}:
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-timer.C:
+			return &banksia.Error{Code: banksia.CodeUnavailable, Message: "Other changes took too long. Try again.", Retry: time.Second, Err: ErrBusy}
+		}
 	}
 	var tx *Tx
 	err := func() error {
