@@ -209,6 +209,7 @@ func TestDocsInBrowser(t *testing.T) {
 		if !s.asked("GET /api/assets?limit=5&state=all Bearer apikey_test") {
 			t.Errorf("the server was asked %q", s.requests)
 		}
+		b.until(`document.querySelector("#listAssets .thumbnails")`)
 		b.eval(`document.querySelector("#listAssets .thumbnails").scrollIntoView()`, nil) // pictures load when they are seen
 		b.until(`document.querySelector("#listAssets .thumbnails img")?.naturalWidth === 36`)
 		var stored, body, title string
