@@ -556,6 +556,40 @@ func TestImportWithServer(t *testing.T) {
 	}
 }
 
+// Folders become albums; a second import, and one into one album, add what is known
+// already to them, and nothing twice.
+func TestImportIntoAlbums(t *testing.T) {
+	t.Parallel()
+	p := newWorkspace(t)
+	s := p.serve(t)
+	writePhotos(t, filepath.Join(p.dir, "pictures", "Rome"), 3)
+	writePhotos(t, filepath.Join(p.dir, "pictures", "Oslo"), 5) // three of them are those of Rome
+	for range 2 {
+		p.mustRun(t, "import", "--album-per-folder", "pictures")
+	}
+	for range 2 {
+		p.mustRun(t, "import", "--album", "Everything", "pictures")
+	}
+	var albums struct {
+		Data []struct {
+			Name       string `json:"name"`
+			AssetCount int    `json:"asset_count"`
+		} `json:"data"`
+	}
+	status, body := s.call(t, "GET", "/api/albums", s.key, nil)
+	if err := json.Unmarshal(body, &albums); err != nil || status != 200 {
+		t.Fatalf("%d %v: %s", status, err, body)
+	}
+	counts := map[string]int{}
+	for _, album := range albums.Data {
+		counts[album.Name] = album.AssetCount
+	}
+	// Folders of the same name share an album.
+	if fmt.Sprint(counts) != "map[Everything:5 folder 0:2 folder 1:2 folder 2:1]" || len(albums.Data) != 4 {
+		t.Errorf("albums: %v of %d", counts, len(albums.Data))
+	}
+}
+
 func TestImportWithoutServer(t *testing.T) {
 	t.Parallel()
 	p := newWorkspace(t)

@@ -32,6 +32,8 @@ const (
 	accessLife    = time.Hour
 	refreshLife   = 30 * 24 * time.Hour
 	codeLife      = time.Minute
+	// maxClients bounds what strangers can register.
+	maxClients = 10_000
 )
 
 // Scopes are what a program may ask for; each begins with its action.
@@ -67,7 +69,12 @@ func (o *OAuth) Register(ctx context.Context, name string, redirectURIs []string
 		return c, oauthError("invalid_client_metadata", "client_name has more than 200 bytes or control characters")
 	}
 	c = banksia.OAuthClient{ID: newSecret("client_"), Name: name, RedirectURIs: redirectURIs, CreatedAt: o.store.Now()}
-	return c, o.store.Write(ctx, func(tx *store.Tx) error { return tx.InsertOAuthClient(&c) })
+	return c, o.store.Write(ctx, func(tx *store.Tx) error {
+		if n, err := tx.CountOAuthClients(); err != nil || n >= maxClients {
+			return errors.Join(err, oauthError("temporarily_unavailable", "too many programs are registered"))
+		}
+		return tx.InsertOAuthClient(&c)
+	})
 }
 
 // mayRedirect tells whether codes may be sent to a URI: https, a loopback address,

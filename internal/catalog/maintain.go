@@ -28,8 +28,8 @@ func (c *Catalog) EmptyTrash(ctx context.Context, scope banksia.Scope, library b
 		return err
 	}
 	_, err = c.purgeTrash(ctx, library, nil)
-	if err != nil && ctx.Err() != nil {
-		c.wakeMaintenance() // the client left: it goes on without
+	if err != nil {
+		c.wakeMaintenance() // the client left, say: it goes on without
 	}
 	return err
 }

@@ -194,8 +194,20 @@ func (tx *Tx) UnmarkTrash(id banksia.LibraryID) error {
 // ExpiredTrash finds up to a number of assets of a library that were trashed before
 // a time (nil: none), or before its trash was emptied last; oldest first.
 func (tx *Tx) ExpiredTrash(id banksia.LibraryID, before *time.Time, limit int) ([]banksia.AssetID, error) {
-	return idsFrom[banksia.AssetID](tx, `SELECT a.id FROM assets a WHERE a.library_id = $1 AND a.trashed_at IS NOT NULL
-		AND (a.trashed_at < $2 OR a.trashed_at <= (SELECT trash_emptied_at FROM libraries WHERE id = $1)) ORDER BY a.trashed_at, a.id LIMIT $3`, id, microsOf(before), limit)
+	var until *int64 // both bounds as one, so that the index of the trash answers
+	if err := tx.QueryRow(`SELECT trash_emptied_at FROM libraries WHERE id = $1`, id).Scan(&until); err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return nil, fmt.Errorf("expired trash: %w", err)
+	}
+	if before != nil {
+		last := before.UnixMicro() - 1
+		if until == nil || *until < last {
+			until = &last
+		}
+	}
+	if until == nil {
+		return nil, nil
+	}
+	return idsFrom[banksia.AssetID](tx, `SELECT id FROM assets WHERE library_id = $1 AND trashed_at IS NOT NULL AND trashed_at <= $2 ORDER BY trashed_at, id LIMIT $3`, id, *until, limit)
 }
 
 // AllLibraries reads every library of every user.

@@ -169,6 +169,12 @@ func (tx *Tx) InsertOAuthClient(c *banksia.OAuthClient) error {
 	return nil
 }
 
+// CountOAuthClients tells how many programs are registered.
+func (tx *Tx) CountOAuthClients() (n int, err error) {
+	err = tx.QueryRow(`SELECT COUNT(*) FROM oauth_clients`).Scan(&n)
+	return n, err
+}
+
 // OAuthClient reads a registered program. A missing one is a banksia.Error with
 // CodeNotFound.
 func (tx *Tx) OAuthClient(id string) (c banksia.OAuthClient, err error) {
