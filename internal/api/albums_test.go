@@ -131,6 +131,9 @@ func TestAlbums(t *testing.T) {
 	if got = get(path); *got.Cover != id(3) || got.AssetCount != 2 {
 		t.Errorf("after removing: %+v", got)
 	}
+	if got := kinds(events(t, f.Server, last, "entity_types", "album")); got != "album_updated" { // nothing, of the second try
+		t.Errorf("album events of removing: %s", got)
+	}
 	removed := events(t, f.Server, last, "entity_types", "album_asset")
 	if kinds(removed) != "album_asset_removed" || removed[0].Payload["album_id"] != a.ID || removed[0].Payload["asset_id"] != id(5) {
 		t.Errorf("events of removing: %+v", removed) // behaviour 16.4
@@ -452,6 +455,15 @@ func TestSetRaces(t *testing.T) {
 						s.Call(t, "DELETE", "/api/stacks/"+stack.ID+"/assets", bodyOf{"asset_ids": []string{one}})
 					}
 				case 4:
+					for _, stack := range listAll(t, s, "/api/stacks", "200", func(s stack) string { return s.ID }) {
+						s.Call(t, "PATCH", "/api/stacks/"+stack.ID, bodyOf{"primary_asset_id": one})
+						if i > 7 {
+							s.Call(t, "DELETE", "/api/stacks/"+stack.ID, nil)
+						}
+					}
+					other := newAlbum(t, s, bodyOf{})
+					s.Call(t, "POST", "/api/albums/"+other.ID+"/assets", both)
+					want(t, s, 200, "DELETE", "/api/albums/"+other.ID, nil)
 					if n == 0 && i > 10 {
 						s.Call(t, "DELETE", "/api/assets/"+two, nil)
 					}

@@ -73,16 +73,7 @@ func (c *Catalog) AddToStack(ctx context.Context, scope banksia.Scope, id banksi
 // left with fewer than two dissolves.
 func (c *Catalog) RemoveFromStack(ctx context.Context, scope banksia.Scope, id banksia.StackID, assets []banksia.AssetID) error {
 	return c.changeStack(ctx, scope, id, func(tx *store.Tx, s *banksia.Stack) error {
-		changed, left, err := tx.RemoveFromStack(s, assets)
-		if err != nil || !changed || !left {
-			return err
-		}
-		stack, err := tx.Stack(scope, id) // the pin may be gone
-		if err != nil {
-			return err
-		}
-		stack.Origin = banksia.StackUser
-		return tx.UpdateStack(&stack)
+		return tx.RemoveFromStack(s, assets)
 	})
 }
 

@@ -11,6 +11,10 @@ import (
 // albumBatch is the contract's limit of one addition (behaviour 9.5).
 const albumBatch = 200
 
+// maxAlbumName is the longest name, in characters, that the server takes; titles
+// from elsewhere are cut.
+const maxAlbumName = 1000
+
 // albums puts assets into albums by name. An album that exists is used, of
 // several with one name the oldest.
 type albums struct {
@@ -90,6 +94,9 @@ func (a *albums) add(ctx context.Context, it *item) error {
 	if name == "" {
 		return nil
 	}
+	if runes := []rune(name); len(runes) > maxAlbumName {
+		name = string(runes[:maxAlbumName])
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.waiting[name] == nil {
@@ -111,11 +118,17 @@ func (a *albums) send(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
+	var added struct {
+		NotFound []string `json:"not_found_assets"`
+	}
 	_, _, err = a.client.call(ctx, request{
 		method: http.MethodPost,
 		path:   "/api/albums/" + url.PathEscape(album) + "/assets",
 		body:   jsonBody(map[string]any{"asset_ids": ids}),
-	}, nil)
+	}, &added)
+	if err == nil && len(added.NotFound) > 0 { // deleted while the import ran; another run brings them back
+		err = fmt.Errorf("%d of its photos have been deleted meanwhile", len(added.NotFound))
+	}
 	if err != nil {
 		return fatalError{fmt.Errorf("add to the album %q: %w", name, err)}
 	}

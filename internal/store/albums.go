@@ -176,14 +176,26 @@ func (tx *Tx) HasAsset(library banksia.LibraryID, asset banksia.AssetID) (bool, 
 	return tx.exists(`SELECT 1 FROM assets WHERE id = $1 AND library_id = $2`, asset, library)
 }
 
-// DeleteAlbum deletes an album with its links; its assets stay.
+// DeleteAlbum deletes an album with its links; its assets stay. The links go in a
+// few statements, since there may be many.
 func (tx *Tx) DeleteAlbum(a *banksia.Album) error {
-	assets, err := idsFrom[banksia.AssetID](tx, `SELECT asset_id FROM album_assets WHERE album_id = $1 ORDER BY created_at, id`, a.ID)
-	if err == nil {
-		err = tx.unlink(a, assets)
-	}
-	if err == nil {
-		_, err = tx.Exec(`DELETE FROM albums WHERE id = $1`, a.ID)
+	err := tx.each(`SELECT id, asset_id FROM album_assets WHERE album_id = $1 ORDER BY created_at, id`, []any{a.ID}, func(rows *sql.Rows) error {
+		var link banksia.AlbumAssetID
+		payload := albumAssetPayload{AlbumID: a.ID}
+		if err := rows.Scan(&link, &payload.AssetID); err != nil {
+			return err
+		}
+		return tx.emit(a.LibraryID, banksia.AlbumAssetRemoved, link, payload)
+	})
+	for _, statement := range []string{
+		`UPDATE assets SET in_album = FALSE WHERE id IN (SELECT asset_id FROM album_assets WHERE album_id = $1)
+			AND NOT EXISTS (SELECT 1 FROM album_assets o WHERE o.asset_id = assets.id AND o.album_id <> $1)`,
+		`DELETE FROM album_assets WHERE album_id = $1`,
+		`DELETE FROM albums WHERE id = $1`,
+	} {
+		if err == nil {
+			_, err = tx.Exec(statement, a.ID)
+		}
 	}
 	if err == nil {
 		err = tx.setDocument(albumDocument, a.ID, a.LibraryID, "")
@@ -221,19 +233,7 @@ func (tx *Tx) InsertAlbumAsset(id banksia.AlbumAssetID, album banksia.AlbumID, a
 // RemoveAlbumAssets takes assets out of an album; others are left alone. A chosen
 // cover that leaves is chosen no more.
 func (tx *Tx) RemoveAlbumAssets(a *banksia.Album, assets []banksia.AssetID) error {
-	err := tx.unlink(a, assets)
-	if err == nil {
-		_, err = tx.Exec(`UPDATE albums SET album_cover_asset_id = NULL WHERE id = $1 AND album_cover_asset_id IS NOT NULL
-			AND NOT EXISTS (SELECT 1 FROM album_assets m WHERE m.asset_id = albums.album_cover_asset_id AND m.album_id = albums.id)`, a.ID)
-	}
-	if err != nil {
-		return fmt.Errorf("remove assets from album: %w", err)
-	}
-	return tx.emitAlbum(a.LibraryID, a.ID)
-}
-
-// unlink deletes links of an album and tells of each.
-func (tx *Tx) unlink(a *banksia.Album, assets []banksia.AssetID) error {
+	removed := false
 	for _, asset := range assets {
 		var link banksia.AlbumAssetID
 		var live bool
@@ -241,6 +241,7 @@ func (tx *Tx) unlink(a *banksia.Album, assets []banksia.AssetID) error {
 		if errors.Is(err, sql.ErrNoRows) {
 			continue
 		}
+		removed = true
 		if err == nil {
 			_, err = tx.Exec(`UPDATE assets SET in_album = EXISTS (SELECT 1 FROM album_assets WHERE asset_id = $1) WHERE id = $1`, asset)
 		}
@@ -251,10 +252,18 @@ func (tx *Tx) unlink(a *banksia.Album, assets []banksia.AssetID) error {
 			err = tx.emit(a.LibraryID, banksia.AlbumAssetRemoved, link, albumAssetPayload{a.ID, asset})
 		}
 		if err != nil {
-			return fmt.Errorf("unlink asset %s: %w", asset, err)
+			return fmt.Errorf("remove asset %s from album: %w", asset, err)
 		}
 	}
-	return nil
+	if !removed {
+		return nil
+	}
+	_, err := tx.Exec(`UPDATE albums SET album_cover_asset_id = NULL WHERE id = $1 AND album_cover_asset_id IS NOT NULL
+		AND NOT EXISTS (SELECT 1 FROM album_assets m WHERE m.asset_id = albums.album_cover_asset_id AND m.album_id = albums.id)`, a.ID)
+	if err != nil {
+		return fmt.Errorf("remove assets from album: %w", err)
+	}
+	return tx.emitAlbum(a.LibraryID, a.ID)
 }
 
 // AlbumAssetPage says which links of a library a list holds.
@@ -289,11 +298,7 @@ func (s *Store) ListAlbumAssets(ctx context.Context, scope banksia.Scope, p Albu
 			if err != nil || !inside {
 				return err
 			}
-			if p.IDs == nil {
-				source = fence("SELECT * FROM album_assets WHERE asset_id = "+q.arg(p.AssetID)) + " r"
-			} else {
-				conditions = append(conditions, "r.asset_id = "+q.arg(p.AssetID))
-			}
+			conditions = append(conditions, "r.asset_id = "+q.arg(p.AssetID))
 		}
 		if p.AlbumID == nil && p.AssetID == nil {
 			conditions = append(conditions, "r.library_id = "+q.arg(p.LibraryID))

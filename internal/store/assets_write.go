@@ -353,7 +353,7 @@ func (tx *Tx) purgeAsset(library banksia.LibraryID, id banksia.AssetID) ([]Freed
 		return nil, err
 	}
 	if stack.Valid {
-		if err := tx.settleStack(library, stack.V); err != nil {
+		if err := tx.settleStack(library, stack.V, false); err != nil {
 			return nil, err
 		}
 	}

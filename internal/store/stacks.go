@@ -185,16 +185,17 @@ func (tx *Tx) MoveToStack(library banksia.LibraryID, to banksia.StackID, assets 
 		}
 	}
 	for _, from := range left {
-		if err := tx.settleStack(library, from); err != nil {
+		if err := tx.settleStack(library, from, true); err != nil {
 			return moved, err
 		}
 	}
 	return moved, nil
 }
 
-// RemoveFromStack takes members out of a stack; other assets are left alone. It
-// tells whether anything changed and whether the stack is still there.
-func (tx *Tx) RemoveFromStack(s *banksia.Stack, assets []banksia.AssetID) (changed, left bool, err error) {
+// RemoveFromStack takes members out of a stack, which may dissolve it; other assets
+// are left alone.
+func (tx *Tx) RemoveFromStack(s *banksia.Stack, assets []banksia.AssetID) error {
+	changed := false
 	for _, asset := range assets {
 		member, err := tx.exists(`SELECT 1 FROM assets WHERE id = $1 AND stack_id = $2`, asset, s.ID)
 		if err == nil && member {
@@ -202,22 +203,19 @@ func (tx *Tx) RemoveFromStack(s *banksia.Stack, assets []banksia.AssetID) (chang
 			err = tx.setStack(s.LibraryID, asset, nil)
 		}
 		if err != nil {
-			return changed, false, err
+			return err
 		}
 	}
 	if !changed {
-		return false, true, nil
+		return nil
 	}
-	if err := tx.settleStack(s.LibraryID, s.ID); err != nil {
-		return changed, false, err
-	}
-	left, err = tx.exists(`SELECT 1 FROM stacks WHERE id = $1`, s.ID)
-	return changed, left, err
+	return tx.settleStack(s.LibraryID, s.ID, true)
 }
 
-// settleStack dissolves a stack that has fewer than two members, and takes the pin
-// off one whose cover has left it.
-func (tx *Tx) settleStack(library banksia.LibraryID, id banksia.StackID) error {
+// settleStack dissolves a stack that has lost members and has fewer than two, and
+// takes the pin off one whose cover has left it. One that a user took members from
+// is the user's (behaviour 14.5, 14.8).
+func (tx *Tx) settleStack(library banksia.LibraryID, id banksia.StackID, byUser bool) error {
 	members, err := tx.StackMembers(id)
 	if err != nil {
 		return err
@@ -227,6 +225,9 @@ func (tx *Tx) settleStack(library banksia.LibraryID, id banksia.StackID) error {
 	}
 	_, err = tx.Exec(`UPDATE stacks SET primary_asset_id = NULL WHERE id = $1 AND primary_asset_id IS NOT NULL
 		AND NOT EXISTS (SELECT 1 FROM assets a WHERE a.id = stacks.primary_asset_id AND a.stack_id = stacks.id)`, id)
+	if err == nil {
+		_, err = tx.Exec(`UPDATE stacks SET updated_at = $1, origin = CASE WHEN $2 THEN 'user' ELSE origin END WHERE id = $3`, tx.Now().UnixMicro(), byUser, id)
+	}
 	if err != nil {
 		return fmt.Errorf("settle stack: %w", err)
 	}
