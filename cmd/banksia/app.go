@@ -50,7 +50,8 @@ type app struct {
 
 // newApp opens the data folder, whose lock it takes over, and puts the parts
 // together. A second program on the same SQLite file and the same queue would take
-// the first one's work for abandoned, hence the lock.
+// the first one's work for abandoned, hence the lock; nodes that share a PostgreSQL
+// database each have a data folder of their own.
 func newApp(ctx context.Context, cfg *settings, logger *slog.Logger, lock *os.File) (a *app, err error) {
 	a = &app{settings: cfg, logger: logger, lock: lock, failed: make(chan error, 1)}
 	defer func() {
@@ -61,13 +62,14 @@ func newApp(ctx context.Context, cfg *settings, logger *slog.Logger, lock *os.Fi
 	if err := withdraw(cfg.data); err != nil {
 		return a, err
 	}
-	if a.store, err = openStore(ctx, cfg.data); err != nil {
+	if a.store, err = openStore(ctx, cfg); err != nil {
 		return a, err
 	}
 	if a.blobs, err = local.Open(blobFolder(cfg.data)); err != nil {
 		return a, explainAccess("use the folder of originals", err)
 	}
 	cfg.media.Logger, cfg.media.TempDir, cfg.task.Logger = logger, a.blobs.TempDir(), logger
+	cfg.task.Shared = cfg.databaseURL != ""
 	if a.media, err = media.New(cfg.media); err != nil {
 		return a, err
 	}
@@ -108,8 +110,8 @@ func newApp(ctx context.Context, cfg *settings, logger *slog.Logger, lock *os.Fi
 }
 
 // openStore opens the database and says what to do about a newer one.
-func openStore(ctx context.Context, folder string) (*store.Store, error) {
-	s, err := store.Open(ctx, store.Config{Path: databaseFile(folder)})
+func openStore(ctx context.Context, cfg *settings) (*store.Store, error) {
+	s, err := store.Open(ctx, cfg.database())
 	if errors.Is(err, store.ErrNewerDatabase) {
 		return nil, fmt.Errorf("%w; start that version again (this is %s), nothing was changed", err, version)
 	}

@@ -32,6 +32,7 @@ import (
 	"github.com/banksia-photos/banksia/internal/api"
 	"github.com/banksia-photos/banksia/internal/auth"
 	"github.com/banksia-photos/banksia/internal/banksiatest/spec"
+	"github.com/banksia-photos/banksia/internal/banksiatest/storetest"
 	"github.com/banksia-photos/banksia/internal/blob/local"
 	"github.com/banksia-photos/banksia/internal/catalog"
 	"github.com/banksia-photos/banksia/internal/derive"
@@ -55,10 +56,11 @@ type Server struct {
 	Local   string // the credential of the owner in person
 	Log     *Log
 
-	folder string
-	cfg    Config
-	stops  []func()
-	closed bool // the database
+	folder   string
+	database store.Config
+	cfg      Config
+	stops    []func()
+	closed   bool // the database
 }
 
 // Log is what the server logged.
@@ -125,7 +127,7 @@ func NewServer(t testing.TB) *Server {
 // NewServerWith is NewServer with another configuration.
 func NewServerWith(t testing.TB, cfg Config) *Server {
 	t.Helper()
-	s := &Server{Log: &Log{}, folder: t.TempDir(), cfg: cfg}
+	s := &Server{Log: &Log{}, folder: t.TempDir(), database: storetest.Database(t), cfg: cfg}
 	s.start(t)
 	s.Key = s.NewKey(t, banksia.Actions, nil)
 	return s
@@ -136,7 +138,7 @@ func NewServerWith(t testing.TB, cfg Config) *Server {
 func (s *Server) Restart(t testing.TB) *Server {
 	t.Helper()
 	s.stop()
-	next := &Server{Log: s.Log, Key: s.Key, folder: s.folder, cfg: s.cfg}
+	next := &Server{Log: s.Log, Key: s.Key, folder: s.folder, database: s.database, cfg: s.cfg}
 	next.start(t)
 	return next
 }
@@ -182,7 +184,9 @@ func (s *Server) start(t testing.TB) {
 	}
 	logger := slog.New(slog.NewTextHandler(s.Log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	var err error
-	s.Store, err = store.Open(ctx, store.Config{Path: filepath.Join(folder, "banksia.db"), Now: cfg.Now, Patience: cfg.Patience})
+	database := s.database
+	database.Now, database.Patience = cfg.Now, cfg.Patience
+	s.Store, err = store.Open(ctx, database)
 	must(err)
 	s.stops = append(s.stops, s.CloseStore, func() { s.check(t) })
 	s.Blobs, err = local.Open(filepath.Join(folder, "blobs"))
@@ -438,7 +442,7 @@ func (s *Server) AddAsset(t testing.TB, change func(a *banksia.Asset, m *banksia
 func (s *Server) AddAssets(t testing.TB, n int, change func(i int, a *banksia.Asset, m *banksia.Metadata)) []banksia.Asset {
 	t.Helper()
 	assets := make([]banksia.Asset, n)
-	err := s.Store.Write(context.Background(), func(tx *store.Tx) error {
+	err := s.Store.Change(context.Background(), s.Owner.ID, func(tx *store.Tx) error {
 		for i := range assets {
 			now := s.Store.Now()
 			sum256, sum1 := sha256.Sum256(strconv.AppendInt(nil, int64(i)+now.UnixNano(), 10)), sha1.Sum(strconv.AppendInt(nil, int64(i), 10))
