@@ -38,6 +38,7 @@ type Config struct {
 	Now func() time.Time
 	// Patience is how long a change waits for its turn; 0: half a minute.
 	Patience time.Duration
+	Observer Observer // nil: nobody
 }
 
 // Store is an open database. It is safe for concurrent use.
@@ -50,6 +51,7 @@ type Store struct {
 	// waiting here is fair and cheap where its busy handler sleeps.
 	writing  chan struct{}
 	patience time.Duration
+	observer Observer
 }
 
 // Open opens the database, making and migrating it as needed. It fails with
@@ -67,7 +69,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if cfg.Patience == 0 {
 		cfg.Patience = 30 * time.Second
 	}
-	s := &Store{dialect: sqliteDialect, now: cfg.Now, writing: make(chan struct{}, 1), patience: cfg.Patience}
+	s := &Store{dialect: sqliteDialect, now: cfg.Now, writing: make(chan struct{}, 1), patience: cfg.Patience, observer: cfg.Observer}
 	// synchronous(FULL): an acknowledged upload survives a power cut.
 	writer, err := openSQLite(cfg.Path, 1, "BEGIN IMMEDIATE", "_pragma=synchronous(FULL)", "_pragma=cache_size(-16000)")
 	if err != nil {
@@ -192,12 +194,16 @@ func (s *Store) explain(err error) error {
 
 // Read runs f in a transaction that sees one state of the database.
 func (s *Store) Read(ctx context.Context, f func(*Tx) error) error {
-	return s.run(ctx, s.readers, f)
+	return s.observed(ctx, "read", f, func(ctx context.Context, f func(*Tx) error) error { return s.run(ctx, s.readers, f) })
 }
 
 // Write runs f in a transaction that excludes other writers. When f fails,
 // nothing of it remains. When its turn does not come, it fails with ErrBusy.
 func (s *Store) Write(ctx context.Context, f func(*Tx) error) error {
+	return s.observed(ctx, "write", f, s.write)
+}
+
+func (s *Store) write(ctx context.Context, f func(*Tx) error) error {
 	select {
 	case s.writing <- struct{}{}:
 	default:
