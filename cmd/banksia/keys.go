@@ -236,7 +236,7 @@ func withOwner(ctx context.Context, folder string, setup bool, std stdio, f func
 		// newer form.
 		return fmt.Errorf("the server on %s is version %s and this is %s: use the same, or stop it first", folder, running.Version, version)
 	}
-	s, err := openStore(ctx, folder)
+	s, err := openStore(ctx, folder, nil)
 	if err != nil {
 		return err
 	}

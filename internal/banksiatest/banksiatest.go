@@ -32,6 +32,7 @@ import (
 	"github.com/banksia-photos/banksia/internal/api"
 	"github.com/banksia-photos/banksia/internal/auth"
 	"github.com/banksia-photos/banksia/internal/banksiatest/spec"
+	"github.com/banksia-photos/banksia/internal/blob"
 	"github.com/banksia-photos/banksia/internal/blob/local"
 	"github.com/banksia-photos/banksia/internal/catalog"
 	"github.com/banksia-photos/banksia/internal/derive"
@@ -39,6 +40,7 @@ import (
 	"github.com/banksia-photos/banksia/internal/place"
 	"github.com/banksia-photos/banksia/internal/store"
 	"github.com/banksia-photos/banksia/internal/task"
+	"github.com/banksia-photos/banksia/internal/telemetry"
 )
 
 // Server is a running program with an owner, who has one library.
@@ -54,6 +56,8 @@ type Server struct {
 	Key     string // may do everything
 	Local   string // the credential of the owner in person
 	Log     *Log
+
+	Telemetry *telemetry.Telemetry
 
 	folder string
 	cfg    Config
@@ -113,7 +117,8 @@ type Config struct {
 	Login auth.LoginConfig // how people sign in
 	Now   func() time.Time // the clock of the store and of signatures; nil: the system's
 	// Patience is how long a change waits for its turn; 0: as long as usual.
-	Patience time.Duration
+	Patience  time.Duration
+	Telemetry telemetry.Config // what is measured; its logger is set
 }
 
 // NewServer starts a program on a folder of its own; it ends with the test.
@@ -180,9 +185,19 @@ func (s *Server) start(t testing.TB) {
 			t.Fatal(err)
 		}
 	}
-	logger := slog.New(slog.NewTextHandler(s.Log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	logger := slog.New(telemetry.LogHandler(slog.NewTextHandler(s.Log, &slog.HandlerOptions{Level: slog.LevelDebug})))
 	var err error
-	s.Store, err = store.Open(ctx, store.Config{Path: filepath.Join(folder, "banksia.db"), Now: cfg.Now, Patience: cfg.Patience})
+	cfg.Telemetry.Logger = logger
+	s.Telemetry, err = telemetry.New(ctx, cfg.Telemetry)
+	must(err)
+	s.stops = append(s.stops, func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		if err := s.Telemetry.Close(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	s.Store, err = store.Open(ctx, store.Config{Path: filepath.Join(folder, "banksia.db"), Now: cfg.Now, Patience: cfg.Patience, Observer: s.Telemetry.Transactions()})
 	must(err)
 	s.stops = append(s.stops, s.CloseStore, func() { s.check(t) })
 	s.Blobs, err = local.Open(filepath.Join(folder, "blobs"))
@@ -193,11 +208,12 @@ func (s *Server) start(t testing.TB) {
 	must(err)
 	s.stops = append(s.stops, func() { pool.Close() })
 	taskConfig := task.DefaultConfig()
-	taskConfig.Logger = logger
+	taskConfig.Logger, taskConfig.Observer = logger, s.Telemetry.Tasks()
 	runner, err := task.New(taskConfig, s.Store)
 	must(err)
-	deriver := derive.New(s.Store, s.Blobs, pool, place.New(), runner)
-	s.Catalog = catalog.New(s.Store, s.Blobs, pool, runner, logger)
+	blobs := blob.Observed(s.Blobs, s.Telemetry.Blobs())
+	deriver := derive.New(s.Store, blobs, pool, place.New(), runner)
+	s.Catalog = catalog.New(s.Store, blobs, pool, runner, logger)
 	s.Owner, _, err = s.Catalog.Setup(ctx)
 	must(err)
 	s.Scope = banksia.Scope{UserID: s.Owner.ID, Actions: banksia.Actions}
@@ -206,7 +222,9 @@ func (s *Server) start(t testing.TB) {
 	s.Library = libraries[0].ID
 	signer, err := auth.NewSigner(ctx, s.Store)
 	must(err)
-	cfg.API.Logger = logger
+	cfg.API.Logger, cfg.API.Observer = logger, s.Telemetry.Requests()
+	cfg.API.Checks = []api.Check{{Name: "database", Ask: s.Store.Ping}, {Name: "storage", Ask: func(ctx context.Context) error { return blob.Check(ctx, blobs) }}}
+	s.Telemetry.Watch(telemetry.Parts{Store: s.Store, Media: pool, Checks: cfg.API.Checks, Folders: map[string]string{"data": folder}})
 	authenticator, err := auth.NewAuthenticator(ctx, s.Store, logger)
 	must(err)
 	s.Local = authenticator.AllowLocal(s.Owner.ID)
