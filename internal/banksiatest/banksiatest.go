@@ -59,6 +59,7 @@ type Server struct {
 
 	Telemetry *telemetry.Telemetry
 
+	runner *task.Runner
 	folder string
 	cfg    Config
 	stops  []func()
@@ -211,6 +212,7 @@ func (s *Server) start(t testing.TB) {
 	taskConfig.Logger, taskConfig.Observer = logger, s.Telemetry.Tasks()
 	runner, err := task.New(taskConfig, s.Store)
 	must(err)
+	s.runner = runner
 	blobs := blob.Observed(s.Blobs, s.Telemetry.Blobs())
 	deriver := derive.New(s.Store, blobs, pool, place.New(), runner)
 	s.Catalog = catalog.New(s.Store, blobs, pool, runner, logger)
@@ -223,7 +225,7 @@ func (s *Server) start(t testing.TB) {
 	signer, err := auth.NewSigner(ctx, s.Store)
 	must(err)
 	cfg.API.Logger, cfg.API.Observer = logger, s.Telemetry.Requests()
-	cfg.API.Checks = []api.Check{{Name: "database", Ask: s.Store.Ping}, {Name: "storage", Ask: func(ctx context.Context) error { return blob.Check(ctx, blobs) }}}
+	cfg.API.Checks = append([]api.Check{{Name: "database", Ask: s.Store.Ping}, {Name: "storage", Ask: func(ctx context.Context) error { return blob.Check(ctx, blobs) }}}, cfg.API.Checks...)
 	s.Telemetry.Watch(telemetry.Parts{Store: s.Store, Media: pool, Checks: cfg.API.Checks, Folders: map[string]string{"data": folder}})
 	authenticator, err := auth.NewAuthenticator(ctx, s.Store, logger)
 	must(err)
@@ -479,6 +481,17 @@ func (s *Server) AddAssets(t testing.TB, n int, change func(i int, a *banksia.As
 		t.Fatal(err)
 	}
 	return assets
+}
+
+// Enqueue makes a task of an asset pending.
+func (s *Server) Enqueue(t testing.TB, asset banksia.AssetID, taskType banksia.TaskType) {
+	t.Helper()
+	err := s.Store.Write(context.Background(), func(tx *store.Tx) error {
+		return s.runner.Enqueue(tx, &banksia.Task{UserID: s.Owner.ID, LibraryID: &s.Library, AssetID: &asset, Type: taskType})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 // Finished waits until all background work is done.

@@ -17,13 +17,21 @@ type causeHandler struct{ slog.Handler }
 
 func (h causeHandler) Handle(ctx context.Context, record slog.Record) error {
 	cause := banksia.CauseOf(ctx)
+	if cause == (banksia.Cause{}) {
+		return h.Handler.Handle(ctx, record)
+	}
+	named := slog.NewRecord(record.Time, record.Level, record.Message, record.PC) // first, where eyes look
 	if cause.RequestID != "" {
-		record.AddAttrs(slog.String("request_id", cause.RequestID))
+		named.AddAttrs(slog.String("request_id", cause.RequestID))
 	}
 	if parts := strings.Split(cause.Trace, "-"); len(parts) == 4 { // version, trace, span, flags
-		record.AddAttrs(slog.String("trace_id", parts[1]))
+		named.AddAttrs(slog.String("trace_id", parts[1]))
 	}
-	return h.Handler.Handle(ctx, record)
+	record.Attrs(func(a slog.Attr) bool {
+		named.AddAttrs(a)
+		return true
+	})
+	return h.Handler.Handle(ctx, named)
 }
 
 func (h causeHandler) WithAttrs(attributes []slog.Attr) slog.Handler {
