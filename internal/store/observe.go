@@ -101,7 +101,7 @@ type QueueLength struct {
 
 // MaxQueueLength is where QueueLengths stops counting, so that looking costs
 // little when millions of tasks wait: the tasks that are due last are left out.
-const MaxQueueLength = 200_000
+const MaxQueueLength = 50_000
 
 // QueueLengths counts the unfinished tasks.
 func (s *Store) QueueLengths(ctx context.Context) (lengths []QueueLength, err error) {

@@ -57,7 +57,7 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 
 var (
 	partUp       = desc("banksia_part_up", "1 while a part of the server answers, else 0.", "part")
-	tasksWaiting = desc("banksia_tasks", "Tasks that are not finished, counted up to 200000.", "type", "status")
+	tasksWaiting = desc("banksia_tasks", "Tasks that are not finished, counted up to 50000 together.", "type", "status")
 	tasksOldest  = desc("banksia_task_oldest_due_age_seconds", "How long the task that has waited longest could have been run; 0 when none waits.", "type", "status")
 	assetCount   = desc("banksia_assets", "Assets outside the trash.")
 	storedBytes  = desc("banksia_stored_bytes", "Bytes of originals and versions, the trash included.")
