@@ -55,7 +55,8 @@ type app struct {
 
 // newApp opens the data folder, whose lock it takes over, and puts the parts
 // together. A second program on the same SQLite file and the same queue would take
-// the first one's work for abandoned, hence the lock.
+// the first one's work for abandoned, hence the lock; nodes that share a PostgreSQL
+// database each have a data folder of their own.
 func newApp(ctx context.Context, cfg *settings, logger *slog.Logger, lock *os.File) (a *app, err error) {
 	a = &app{settings: cfg, logger: logger, lock: lock, failed: make(chan error, 1)}
 	defer func() {
@@ -69,7 +70,7 @@ func newApp(ctx context.Context, cfg *settings, logger *slog.Logger, lock *os.Fi
 	if err := a.newTelemetry(ctx); err != nil {
 		return a, err
 	}
-	if a.store, err = openStore(ctx, cfg.data, a.telemetry.Transactions()); err != nil {
+	if a.store, err = openStore(ctx, cfg, a.telemetry.Transactions()); err != nil {
 		return a, err
 	}
 	if a.blobs, err = local.Open(blobFolder(cfg.data)); err != nil {
@@ -77,6 +78,7 @@ func newApp(ctx context.Context, cfg *settings, logger *slog.Logger, lock *os.Fi
 	}
 	blobs := blob.Observed(a.blobs, a.telemetry.Blobs())
 	cfg.media.Logger, cfg.media.TempDir, cfg.task.Logger, cfg.task.Observer = logger, a.blobs.TempDir(), logger, a.telemetry.Tasks()
+	cfg.task.Shared = cfg.databaseURL != ""
 	if a.media, err = media.New(cfg.media); err != nil {
 		return a, err
 	}
@@ -118,8 +120,10 @@ func newApp(ctx context.Context, cfg *settings, logger *slog.Logger, lock *os.Fi
 }
 
 // openStore opens the database and says what to do about a newer one.
-func openStore(ctx context.Context, folder string, observer store.Observer) (*store.Store, error) {
-	s, err := store.Open(ctx, store.Config{Path: databaseFile(folder), Observer: observer})
+func openStore(ctx context.Context, cfg *settings, observer store.Observer) (*store.Store, error) {
+	database := cfg.database()
+	database.Observer = observer
+	s, err := store.Open(ctx, database)
 	if errors.Is(err, store.ErrNewerDatabase) {
 		return nil, fmt.Errorf("%w; start that version again (this is %s), nothing was changed", err, version)
 	}

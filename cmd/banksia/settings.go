@@ -14,6 +14,7 @@ import (
 	"github.com/banksia-photos/banksia/internal/auth"
 	"github.com/banksia-photos/banksia/internal/config"
 	"github.com/banksia-photos/banksia/internal/media"
+	"github.com/banksia-photos/banksia/internal/store"
 	"github.com/banksia-photos/banksia/internal/task"
 	"github.com/banksia-photos/banksia/internal/telemetry"
 )
@@ -23,6 +24,7 @@ type settings struct {
 	listen         string
 	metricsListen  string // "": no metrics
 	data           string
+	databaseURL    string // "": the database is a file in the data folder
 	config         string
 	publicURL      string
 	trustForwarded bool
@@ -84,6 +86,7 @@ func (s *settings) addFlags(set *flag.FlagSet) {
 
 func (s *settings) addDataFlags(set *flag.FlagSet) {
 	config.Text(set, &s.data, "data", "`FOLDER` that holds everything: database, originals, previews", config.NotEmpty)
+	config.Text(set, &s.databaseURL, "database-url", "`URL` of a PostgreSQL database, postgres://USER:PASSWORD@HOST/NAME, to be used instead of the database in the data folder; better in the file or the environment than on the command line", config.PostgresURL)
 	config.Text(set, &s.config, "config", "`FILE` of lines such as BANKSIA_LISTEN=:8000. When not given, banksia.conf in the data folder is read if it is there", nil)
 }
 
@@ -98,6 +101,14 @@ func fileSettings() (names []string) {
 	defaultSettings().addFlags(set)
 	set.VisitAll(func(f *flag.Flag) { names = append(names, f.Name) })
 	return append(names, "url", "api-key")
+}
+
+// database says where the database is.
+func (s *settings) database() store.Config {
+	if s.databaseURL != "" {
+		return store.Config{URL: s.databaseURL}
+	}
+	return store.Config{Path: databaseFile(s.data)}
 }
 
 // load fills the settings from the command line, the environment and the file, and

@@ -32,6 +32,7 @@ import (
 	"github.com/banksia-photos/banksia/internal/api"
 	"github.com/banksia-photos/banksia/internal/auth"
 	"github.com/banksia-photos/banksia/internal/banksiatest/spec"
+	"github.com/banksia-photos/banksia/internal/banksiatest/storetest"
 	"github.com/banksia-photos/banksia/internal/blob"
 	"github.com/banksia-photos/banksia/internal/blob/local"
 	"github.com/banksia-photos/banksia/internal/catalog"
@@ -59,11 +60,12 @@ type Server struct {
 
 	Telemetry *telemetry.Telemetry
 
-	runner *task.Runner
-	folder string
-	cfg    Config
-	stops  []func()
-	closed bool // the database
+	runner   *task.Runner
+	folder   string
+	database store.Config
+	cfg      Config
+	stops    []func()
+	closed   bool // the database
 }
 
 // Log is what the server logged.
@@ -131,7 +133,7 @@ func NewServer(t testing.TB) *Server {
 // NewServerWith is NewServer with another configuration.
 func NewServerWith(t testing.TB, cfg Config) *Server {
 	t.Helper()
-	s := &Server{Log: &Log{}, folder: t.TempDir(), cfg: cfg}
+	s := &Server{Log: &Log{}, folder: t.TempDir(), database: storetest.Database(t), cfg: cfg}
 	s.start(t)
 	s.Key = s.NewKey(t, banksia.Actions, nil)
 	return s
@@ -142,7 +144,7 @@ func NewServerWith(t testing.TB, cfg Config) *Server {
 func (s *Server) Restart(t testing.TB) *Server {
 	t.Helper()
 	s.stop()
-	next := &Server{Log: s.Log, Key: s.Key, folder: s.folder, cfg: s.cfg}
+	next := &Server{Log: s.Log, Key: s.Key, folder: s.folder, database: s.database, cfg: s.cfg}
 	next.start(t)
 	return next
 }
@@ -198,7 +200,9 @@ func (s *Server) start(t testing.TB) {
 			t.Error(err)
 		}
 	})
-	s.Store, err = store.Open(ctx, store.Config{Path: filepath.Join(folder, "banksia.db"), Now: cfg.Now, Patience: cfg.Patience, Observer: s.Telemetry.Transactions()})
+	database := s.database
+	database.Now, database.Patience, database.Observer = cfg.Now, cfg.Patience, s.Telemetry.Transactions()
+	s.Store, err = store.Open(ctx, database)
 	must(err)
 	s.stops = append(s.stops, s.CloseStore, func() { s.check(t) })
 	s.Blobs, err = local.Open(filepath.Join(folder, "blobs"))
@@ -458,7 +462,7 @@ func (s *Server) AddAsset(t testing.TB, change func(a *banksia.Asset, m *banksia
 func (s *Server) AddAssets(t testing.TB, n int, change func(i int, a *banksia.Asset, m *banksia.Metadata)) []banksia.Asset {
 	t.Helper()
 	assets := make([]banksia.Asset, n)
-	err := s.Store.Write(context.Background(), func(tx *store.Tx) error {
+	err := s.Store.Change(context.Background(), s.Owner.ID, func(tx *store.Tx) error {
 		for i := range assets {
 			now := s.Store.Now()
 			sum256, sum1 := sha256.Sum256(strconv.AppendInt(nil, int64(i)+now.UnixNano(), 10)), sha1.Sum(strconv.AppendInt(nil, int64(i), 10))

@@ -130,7 +130,7 @@ func (c *Catalog) Commit(ctx context.Context, scope banksia.Scope, in *blob.Inco
 		c.dropUnreferenced(ctx, in.SHA256) // it may have failed after the file was there
 		return id, false, storageError(err)
 	}
-	err = c.store.Write(ctx, func(tx *store.Tx) error {
+	err = c.store.Change(ctx, scope.UserID, func(tx *store.Tx) error {
 		library, err := c.writeLibrary(tx, scope, r.LibraryID)
 		if err != nil {
 			return err

@@ -150,7 +150,7 @@ func (c *Catalog) render(ctx context.Context, scope banksia.Scope, id banksia.As
 		c.dropUnreferenced(ctx, in.SHA256)
 		return version, storageError(err)
 	}
-	err = c.store.Write(ctx, func(tx *store.Tx) error {
+	err = c.store.Change(ctx, scope.UserID, func(tx *store.Tx) error {
 		version = made
 		chain, err := tx.Versions(scope, id)
 		if err != nil {

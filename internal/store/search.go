@@ -59,7 +59,7 @@ func (tx *Tx) setDocument(kind documentKind, entity [16]byte, library banksia.Li
 		err = tx.QueryRow(`INSERT INTO search_documents (kind, entity_id, library_id, words) VALUES ($1, $2, $3, $4) RETURNING document`, kind, entity[:], library, words).Scan(&document)
 	}
 	if err == nil {
-		_, err = tx.Exec(tx.store.dialect.addToSearch, document, kind.scope(library), words)
+		_, err = tx.Exec(tx.store.dialect.addToSearch, append([]any{document}, tx.store.dialect.searchValues(kind.scope(library), words)...)...)
 	}
 	if err != nil {
 		return fail(err)

@@ -93,7 +93,7 @@ type Delivery struct {
 // like any other.
 func (tx *Tx) ClaimTasks(limit int, lease time.Duration) (claimed []Delivery, err error) {
 	now := tx.Now()
-	err = tx.each(`SELECT `+taskColumns+`, payload, cause FROM tasks WHERE due_at IS NOT NULL AND due_at <= $1 ORDER BY due_at LIMIT $2`, []any{now.UnixMicro(), limit}, func(rows *sql.Rows) error {
+	err = tx.each(`SELECT `+taskColumns+`, payload, cause FROM tasks WHERE due_at IS NOT NULL AND due_at <= $1 ORDER BY due_at LIMIT $2`+tx.store.dialect.claimable, []any{now.UnixMicro(), limit}, func(rows *sql.Rows) error {
 		var payload, cause *string
 		t, err := scanTask(rows, &payload, &cause)
 		d := Delivery{Task: t}

@@ -223,7 +223,11 @@ func (r *Runner) turn(ctx context.Context, finished []result, room int) (t turne
 		}
 		return err
 	}
-	err = r.store.Write(ctx, func(tx *store.Tx) error {
+	owners := make([]banksia.UserID, len(finished))
+	for i := range finished {
+		owners[i] = finished[i].delivery.UserID
+	}
+	err = r.store.ChangeAll(ctx, owners, func(tx *store.Tx) error {
 		for i := range finished {
 			if err := r.settle(tx, &finished[i]); err != nil {
 				return err
@@ -236,7 +240,7 @@ func (r *Runner) turn(ctx context.Context, finished []result, room int) (t turne
 		for i := range finished {
 			errs = append(errs, r.settleAlone(ctx, &finished[i]))
 		}
-		errs = append(errs, r.store.Write(ctx, claim))
+		errs = append(errs, r.store.ChangeAll(ctx, nil, claim))
 		if err = errors.Join(errs...); err != nil {
 			t.claimed = nil
 		}
@@ -289,12 +293,13 @@ func (r *Runner) settle(tx *store.Tx, one *result) error {
 
 // settleAlone stores one result; when its commit fails, that is its result.
 func (r *Runner) settleAlone(ctx context.Context, one *result) error {
-	err := r.store.Write(ctx, func(tx *store.Tx) error { return r.settle(tx, one) })
+	owner := one.delivery.UserID
+	err := r.store.Change(ctx, owner, func(tx *store.Tx) error { return r.settle(tx, one) })
 	if err == nil || one.commit == nil {
 		return err
 	}
 	one.commit, one.err = nil, errors.Join(one.err, fmt.Errorf("store the result: %w", err))
-	return r.store.Write(ctx, func(tx *store.Tx) error { return r.settle(tx, one) })
+	return r.store.Change(ctx, owner, func(tx *store.Tx) error { return r.settle(tx, one) })
 }
 
 func (r *Runner) backoff(retries int) time.Duration {
