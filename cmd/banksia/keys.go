@@ -238,7 +238,7 @@ func withOwner(ctx context.Context, cfg *settings, setup bool, std stdio, f func
 			return fmt.Errorf("the server on %s is version %s and this is %s: use the same, or stop it first", cfg.data, running.Version, version)
 		}
 	}
-	s, err := openStore(ctx, cfg)
+	s, err := openStore(ctx, cfg, nil)
 	if err != nil {
 		return err
 	}

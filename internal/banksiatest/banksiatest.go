@@ -33,6 +33,7 @@ import (
 	"github.com/banksia-photos/banksia/internal/auth"
 	"github.com/banksia-photos/banksia/internal/banksiatest/spec"
 	"github.com/banksia-photos/banksia/internal/banksiatest/storetest"
+	"github.com/banksia-photos/banksia/internal/blob"
 	"github.com/banksia-photos/banksia/internal/blob/local"
 	"github.com/banksia-photos/banksia/internal/catalog"
 	"github.com/banksia-photos/banksia/internal/derive"
@@ -40,6 +41,7 @@ import (
 	"github.com/banksia-photos/banksia/internal/place"
 	"github.com/banksia-photos/banksia/internal/store"
 	"github.com/banksia-photos/banksia/internal/task"
+	"github.com/banksia-photos/banksia/internal/telemetry"
 )
 
 // Server is a running program with an owner, who has one library.
@@ -56,6 +58,9 @@ type Server struct {
 	Local   string // the credential of the owner in person
 	Log     *Log
 
+	Telemetry *telemetry.Telemetry
+
+	runner   *task.Runner
 	folder   string
 	database store.Config
 	cfg      Config
@@ -115,7 +120,8 @@ type Config struct {
 	Login auth.LoginConfig // how people sign in
 	Now   func() time.Time // the clock of the store and of signatures; nil: the system's
 	// Patience is how long a change waits for its turn; 0: as long as usual.
-	Patience time.Duration
+	Patience  time.Duration
+	Telemetry telemetry.Config // what is measured; its logger is set
 }
 
 // NewServer starts a program on a folder of its own; it ends with the test.
@@ -182,10 +188,20 @@ func (s *Server) start(t testing.TB) {
 			t.Fatal(err)
 		}
 	}
-	logger := slog.New(slog.NewTextHandler(s.Log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	logger := slog.New(telemetry.LogHandler(slog.NewTextHandler(s.Log, &slog.HandlerOptions{Level: slog.LevelDebug})))
 	var err error
+	cfg.Telemetry.Logger = logger
+	s.Telemetry, err = telemetry.New(ctx, cfg.Telemetry)
+	must(err)
+	s.stops = append(s.stops, func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		if err := s.Telemetry.Close(ctx); err != nil {
+			t.Error(err)
+		}
+	})
 	database := s.database
-	database.Now, database.Patience = cfg.Now, cfg.Patience
+	database.Now, database.Patience, database.Observer = cfg.Now, cfg.Patience, s.Telemetry.Transactions()
 	s.Store, err = store.Open(ctx, database)
 	must(err)
 	s.stops = append(s.stops, s.CloseStore, func() { s.check(t) })
@@ -197,11 +213,13 @@ func (s *Server) start(t testing.TB) {
 	must(err)
 	s.stops = append(s.stops, func() { pool.Close() })
 	taskConfig := task.DefaultConfig()
-	taskConfig.Logger = logger
+	taskConfig.Logger, taskConfig.Observer = logger, s.Telemetry.Tasks()
 	runner, err := task.New(taskConfig, s.Store)
 	must(err)
-	deriver := derive.New(s.Store, s.Blobs, pool, place.New(), runner)
-	s.Catalog = catalog.New(s.Store, s.Blobs, pool, runner, logger)
+	s.runner = runner
+	blobs := blob.Observed(s.Blobs, s.Telemetry.Blobs())
+	deriver := derive.New(s.Store, blobs, pool, place.New(), runner)
+	s.Catalog = catalog.New(s.Store, blobs, pool, runner, logger)
 	s.Owner, _, err = s.Catalog.Setup(ctx)
 	must(err)
 	s.Scope = banksia.Scope{UserID: s.Owner.ID, Actions: banksia.Actions}
@@ -210,7 +228,9 @@ func (s *Server) start(t testing.TB) {
 	s.Library = libraries[0].ID
 	signer, err := auth.NewSigner(ctx, s.Store)
 	must(err)
-	cfg.API.Logger = logger
+	cfg.API.Logger, cfg.API.Observer = logger, s.Telemetry.Requests()
+	cfg.API.Checks = append([]api.Check{{Name: "database", Ask: s.Store.Ping}, {Name: "storage", Ask: func(ctx context.Context) error { return blob.Check(ctx, blobs) }}}, cfg.API.Checks...)
+	s.Telemetry.Watch(telemetry.Parts{Store: s.Store, Media: pool, Checks: cfg.API.Checks, Folders: map[string]string{"data": folder}})
 	authenticator, err := auth.NewAuthenticator(ctx, s.Store, logger)
 	must(err)
 	s.Local = authenticator.AllowLocal(s.Owner.ID)
@@ -465,6 +485,17 @@ func (s *Server) AddAssets(t testing.TB, n int, change func(i int, a *banksia.As
 		t.Fatal(err)
 	}
 	return assets
+}
+
+// Enqueue makes a task of an asset pending.
+func (s *Server) Enqueue(t testing.TB, asset banksia.AssetID, taskType banksia.TaskType) {
+	t.Helper()
+	err := s.Store.Write(context.Background(), func(tx *store.Tx) error {
+		return s.runner.Enqueue(tx, &banksia.Task{UserID: s.Owner.ID, LibraryID: &s.Library, AssetID: &asset, Type: taskType})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 // Finished waits until all background work is done.

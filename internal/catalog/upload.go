@@ -152,10 +152,10 @@ func (c *Catalog) Commit(ctx context.Context, scope banksia.Scope, in *blob.Inco
 	})
 	switch {
 	case err == nil:
-		c.settled(in.SHA256)
+		c.settled(ctx, in.SHA256)
 		return asset.ID, true, nil
 	case errors.Is(err, store.ErrDuplicate): // another upload of the same bytes was faster
-		c.settled(in.SHA256)
+		c.settled(ctx, in.SHA256)
 		existing, findErr := c.duplicate(ctx, scope, in, r)
 		if findErr == nil && existing != nil {
 			return *existing, false, nil
@@ -235,14 +235,14 @@ func tasksAfterUpload(a *banksia.Asset, m *banksia.Metadata) []banksia.TaskType 
 // also when that is because the client left. The caller holds the content lock.
 func (c *Catalog) dropUnreferenced(ctx context.Context, sum banksia.Digest) {
 	if _, err := c.removeUnreferenced(context.WithoutCancel(ctx), sum); err != nil {
-		c.logger.Warn("remove the file of a failed upload", "error", err) // the sweep at the next start tries again
+		c.logger.WarnContext(ctx, "remove the file of a failed upload", "error", err) // the sweep at the next start tries again
 		return
 	}
-	c.settled(sum)
+	c.settled(ctx, sum)
 }
 
-func (c *Catalog) settled(sum banksia.Digest) {
+func (c *Catalog) settled(ctx context.Context, sum banksia.Digest) {
 	if err := blob.Settled(c.blobs, sum); err != nil { // the sweep will find that all is well
-		c.logger.Warn("settle an upload", "error", err)
+		c.logger.WarnContext(ctx, "settle an upload", "error", err)
 	}
 }

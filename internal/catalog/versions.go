@@ -181,7 +181,7 @@ func (c *Catalog) render(ctx context.Context, scope banksia.Scope, id banksia.As
 		c.dropUnreferenced(ctx, in.SHA256) // unless it is the bytes of another version
 		return version, err
 	}
-	c.settled(in.SHA256)
+	c.settled(ctx, in.SHA256)
 	return version, nil
 }
 

@@ -41,6 +41,7 @@ type Config struct {
 	Now func() time.Time
 	// Patience is how long a change waits for its turn; 0: half a minute.
 	Patience time.Duration
+	Observer Observer // nil: nobody
 }
 
 // Store is an open database. It is safe for concurrent use.
@@ -50,6 +51,8 @@ type Store struct {
 	readers *pool
 	writer  *pool
 	turns   turns
+
+	observer Observer
 }
 
 // Open opens the database, making and migrating it as needed. It fails with
@@ -85,7 +88,7 @@ func connect(cfg Config) (*Store, error) {
 	if cfg.Patience == 0 {
 		cfg.Patience = 30 * time.Second
 	}
-	s := &Store{now: cfg.Now, turns: turns{patience: cfg.Patience, waiting: map[int64]*turn{}}}
+	s := &Store{now: cfg.Now, observer: cfg.Observer, turns: turns{patience: cfg.Patience, waiting: map[int64]*turn{}}}
 	open := s.openSQLite
 	if cfg.URL != "" {
 		open = s.openPostgres
@@ -201,7 +204,7 @@ func (s *Store) explain(err error) error {
 
 // Read runs f in a transaction that sees one state of the database.
 func (s *Store) Read(ctx context.Context, f func(*Tx) error) error {
-	return s.run(ctx, s.readers, nil, &Tx{}, f)
+	return s.observed(ctx, "read", f, func(ctx context.Context, f func(*Tx) error) error { return s.run(ctx, s.readers, nil, &Tx{}, f) })
 }
 
 // Write runs f in a transaction for rows that are of no library: accounts,
@@ -247,6 +250,10 @@ func (s *Store) changeOwned(ctx context.Context, ownerOf, what string, id any, f
 }
 
 func (s *Store) write(ctx context.Context, keys []int64, tx *Tx, f func(*Tx) error) error {
+	return s.observed(ctx, "write", f, func(ctx context.Context, f func(*Tx) error) error { return s.inTurn(ctx, keys, tx, f) })
+}
+
+func (s *Store) inTurn(ctx context.Context, keys []int64, tx *Tx, f func(*Tx) error) error {
 	local, locks := keys, keys
 	if s.dialect.lock == "" {
 		local, locks = []int64{commonTurn}, nil
