@@ -4,7 +4,6 @@ package services
 
 import (
 	"bytes"
-	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -18,9 +17,6 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
-	"github.com/minio/minio-go/v7"
-	"github.com/minio/minio-go/v7/pkg/credentials"
 )
 
 // s3Module is the S3 server of the tests, pinned. It is built by itself, so that
@@ -36,42 +32,50 @@ const (
 // test asks for one and ends with the process. endpoint is a URL.
 func S3(t testing.TB) (endpoint, bucket, key, secret string) {
 	t.Helper()
-	address, err := s3Server()
+	server, err := s3Server()
 	if err != nil {
 		t.Fatalf("start the S3 server: %v", err)
 	}
-	client, err := minio.New(address, &minio.Options{Creds: credentials.NewStaticV4(s3Key, s3Secret, ""), Region: "us-east-1"})
-	if err != nil {
+	bucket = "test-" + strings.ToLower(rand.Text())
+	if err := os.Mkdir(filepath.Join(server.files, bucket), 0o700); err != nil { // to this server, folders are buckets
 		t.Fatal(err)
 	}
-	bucket = "test-" + strings.ToLower(rand.Text())
-	if err := client.MakeBucket(context.Background(), bucket, minio.MakeBucketOptions{}); err != nil {
-		t.Fatalf("make a bucket: %v", err)
-	}
-	return "http://" + address, bucket, s3Key, s3Secret
+	return "http://" + server.address, bucket, s3Key, s3Secret
 }
 
-// s3Server starts the server and returns its host:port.
-var s3Server = sync.OnceValues(func() (address string, err error) {
+type s3Process struct{ address, files string }
+
+var s3Server = sync.OnceValues(func() (server s3Process, err error) {
 	program, err := build(s3Module)
 	if err != nil {
-		return "", err
+		return server, err
 	}
+	for range 3 { // another process may take the port before it does
+		if server, err = startS3(program); err == nil {
+			break
+		}
+	}
+	return server, err
+})
+
+func startS3(program string) (server s3Process, err error) {
 	folder, err := os.MkdirTemp("", "banksia-s3-")
 	if err != nil {
-		return "", err
+		return server, err
 	}
-	files, sidecar := filepath.Join(folder, "files"), filepath.Join(folder, "sidecar")
-	if err := errors.Join(os.Mkdir(files, 0o700), os.Mkdir(sidecar, 0o700)); err != nil {
-		return "", err
+	server.files = filepath.Join(folder, "files")
+	sidecar := filepath.Join(folder, "sidecar") // not every file system has extended attributes
+	if err := errors.Join(os.Mkdir(server.files, 0o700), os.Mkdir(sidecar, 0o700)); err != nil {
+		return server, err
 	}
-	if address, err = freeAddress(); err != nil {
-		return "", err
+	if server.address, err = freeAddress(); err != nil {
+		return server, err
 	}
-	return address, start(folder, func() error { return answers(address) },
+	err = start(folder, func() error { return answers(server.address) },
 		[]string{"ROOT_ACCESS_KEY=" + s3Key, "ROOT_SECRET_KEY=" + s3Secret},
-		program, "--port", address, "--quiet", "--keep-alive", "posix", "--sidecar", sidecar, files)
-})
+		program, "--port", server.address, "--quiet", "--keep-alive", "posix", "--sidecar", sidecar, server.files)
+	return server, err
+}
 
 // build installs a program of a pinned module into the user's cache, once for all
 // test processes, and returns its path.
