@@ -362,7 +362,8 @@ func concurrent(t *testing.T, s blob.Store) {
 	wantNoTemp(t, s)
 }
 
-func digest(content []byte) banksia.Digest {
+// Digest is the SHA-256 of bytes.
+func Digest(content []byte) banksia.Digest {
 	sum := sha256.Sum256(content)
 	return sum[:]
 }
@@ -370,7 +371,7 @@ func digest(content []byte) banksia.Digest {
 // damaged: the temporary file of an original suffers between its receipt and its
 // storing. A store that sends bytes elsewhere notices.
 func damaged(t *testing.T, s blob.Store) {
-	key := blob.Original(digest([]byte("whole")))
+	key := blob.Original(Digest([]byte("whole")))
 	path := filepath.Join(s.TempDir(), "file")
 	if err := os.WriteFile(path, []byte("other"), 0o600); err != nil {
 		t.Fatal(err)
@@ -436,7 +437,7 @@ func pending(t *testing.T, s blob.Store) {
 }
 
 func realKeys(t *testing.T, s blob.Store) {
-	sum := digest([]byte("original"))
+	sum := Digest([]byte("original"))
 	Put(t, s, blob.Original(sum), []byte("original"))
 	version := banksia.NewID[banksia.VersionID](time.Now())
 	for variant := range banksia.LongestEdge {

@@ -10,7 +10,6 @@ import (
 	"os"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/minio/minio-go/v7"
@@ -230,10 +229,9 @@ func (s *Store) Fetch(ctx context.Context, key blob.Key) (path string, release f
 	if err != nil {
 		return "", nil, blob.Explain(fmt.Errorf("fetch %s: %w", key, err))
 	}
-	release = sync.OnceFunc(func() { os.Remove(file.Name()) })
 	defer func() {
 		if err != nil {
-			release()
+			os.Remove(file.Name())
 		}
 	}()
 	sum := sha256.New()
@@ -250,5 +248,5 @@ func (s *Store) Fetch(ctx context.Context, key blob.Key) (path string, release f
 	if err := os.Chtimes(file.Name(), time.Time{}, info.ModTime); err != nil {
 		return "", nil, blob.Explain(fmt.Errorf("fetch %s: %w", key, err))
 	}
-	return file.Name(), release, nil
+	return file.Name(), func() { os.Remove(file.Name()) }, nil
 }
