@@ -84,7 +84,7 @@ func (s *Store) Check(ctx context.Context) error {
 	defer cancel()
 	for object := range s.client.ListObjectsIter(result, s.cfg.Bucket, minio.ListObjectsOptions{Prefix: s.cfg.Prefix, Recursive: true, MaxKeys: 1}) {
 		if object.Err != nil {
-			return s.explain(ctx, "look at", "", object.Err)
+			return s.explain(ctx, "look at", blob.Key(s.cfg.String()), object.Err)
 		}
 		break
 	}
