@@ -41,12 +41,19 @@ type dialect struct {
 	addToSearch, dropFromSearch string
 	// searchValues are what the index keeps of the words of a document in a scope.
 	searchValues func(scope, words string) []any
+	// unindexed counts the documents that are not in the index, and what is in it
+	// without a document.
+	unindexed string
 	// searchMatches selects the documents of an expression ($1), the newest first,
 	// up to a number ($2).
 	searchMatches string
 	// searchExpression is the expression for terms that must all be there, within a
 	// scope.
 	searchExpression func(scope string, terms []search.Term) string
+
+	// integrity selects a sentence for each damage of the files of the database, or
+	// the one word ok; "" where the engine has no such query.
+	integrity string
 
 	// load writes many rows, of values as scanRow returns them.
 	load func(tx *Tx, table string, columns []Column, rows [][]any) error

@@ -60,6 +60,8 @@ var postgresDialect = dialect{
 		}
 		return []any{string(text)}
 	},
+	unindexed: `SELECT (SELECT COUNT(*) FROM search_documents d WHERE NOT EXISTS (SELECT 1 FROM search_index i WHERE i.document = d.document)) +
+		(SELECT COUNT(*) FROM search_index i WHERE NOT EXISTS (SELECT 1 FROM search_documents d WHERE d.document = i.document))`,
 	searchMatches: `SELECT document FROM search_index WHERE words @@ $1::tsquery ORDER BY document DESC LIMIT $2`,
 	searchExpression: func(scope string, terms []search.Term) string {
 		text := "'" + scope + "'"

@@ -35,7 +35,9 @@ var sqliteDialect = dialect{
 	addToSearch:    `INSERT INTO search_index (rowid, scope, words) VALUES ($1, $2, $3)`,
 	dropFromSearch: `DELETE FROM search_index WHERE rowid = $1`,
 	searchValues:   func(scope, words string) []any { return []any{scope, words} },
-	searchMatches:  `SELECT rowid AS document FROM search_index WHERE search_index MATCH $1 ORDER BY rowid DESC LIMIT $2`,
+	unindexed: `SELECT (SELECT COUNT(*) FROM search_documents WHERE document NOT IN (SELECT id FROM search_index_docsize)) +
+		(SELECT COUNT(*) FROM search_index_docsize WHERE id NOT IN (SELECT document FROM search_documents))`,
+	searchMatches: `SELECT rowid AS document FROM search_index WHERE search_index MATCH $1 ORDER BY rowid DESC LIMIT $2`,
 	searchExpression: func(scope string, terms []search.Term) string {
 		// Words hold letters and digits only, so quotes need no escape.
 		text := `scope : "` + scope + `"`
@@ -47,7 +49,8 @@ var sqliteDialect = dialect{
 		}
 		return text
 	},
-	load: insertRows,
+	integrity: `PRAGMA quick_check`,
+	load:      insertRows,
 	sealTable: `CREATE TRIGGER sealed_insert_{{table}} BEFORE INSERT ON {{table}} BEGIN SELECT RAISE(ABORT, 'banksia: sealed'); END;
 		CREATE TRIGGER sealed_update_{{table}} BEFORE UPDATE ON {{table}} BEGIN SELECT RAISE(ABORT, 'banksia: sealed'); END;
 		CREATE TRIGGER sealed_delete_{{table}} BEFORE DELETE ON {{table}} BEGIN SELECT RAISE(ABORT, 'banksia: sealed'); END;`,
