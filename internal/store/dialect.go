@@ -48,6 +48,16 @@ type dialect struct {
 	// scope.
 	searchExpression func(scope string, terms []search.Term) string
 
+	// load writes many rows, of values as scanRow returns them.
+	load func(tx *Tx, table string, columns []Column, rows [][]any) error
+	// afterLoad is a script for when all tables have been loaded.
+	afterLoad string
+	// closeTables keeps other transactions from changing tables (%s: their names)
+	// until the end of this one; "" where beginWrite does.
+	closeTables string
+	// sealTable makes all later changes of {{table}} fail with the trouble sealed.
+	sealTable string
+
 	// trouble tells what kind of error of the engine this is.
 	trouble func(error) trouble
 }
@@ -61,5 +71,6 @@ const (
 	full                 // the storage of the database has no room left
 	readOnly             // the database can be read but not written now
 	busy                 // other transactions are in the way; a repeat may help
+	sealed               // everything was moved to another database
 	unreachable          // the connection ended or cannot be made; a repeat may help
 )

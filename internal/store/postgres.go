@@ -72,6 +72,20 @@ var postgresDialect = dialect{
 		}
 		return text
 	},
+	load: func(tx *Tx, table string, columns []Column, rows [][]any) error {
+		names := make([]string, len(columns))
+		for i, c := range columns {
+			names[i] = c.Name
+		}
+		return tx.conn.Raw(func(driver any) error {
+			_, err := driver.(*stdlib.Conn).Conn().CopyFrom(tx.ctx, pgx.Identifier{table}, names, pgx.CopyFromRows(rows))
+			return err
+		})
+	},
+	afterLoad:   `SELECT setval(pg_get_serial_sequence('search_documents', 'document'), GREATEST(1, (SELECT MAX(document) FROM search_documents))); ANALYZE;`,
+	closeTables: `LOCK TABLE %s IN SHARE MODE`,
+	sealTable: `CREATE OR REPLACE FUNCTION banksia_sealed() RETURNS TRIGGER LANGUAGE plpgsql AS 'BEGIN RAISE EXCEPTION USING ERRCODE = ''BKS01'', MESSAGE = ''sealed''; END';
+		CREATE TRIGGER sealed BEFORE INSERT OR UPDATE OR DELETE ON {{table}} FOR EACH ROW EXECUTE FUNCTION banksia_sealed();`,
 	trouble: func(err error) trouble {
 		if e, ok := errors.AsType[*pgconn.PgError](err); ok {
 			switch {
@@ -79,6 +93,8 @@ var postgresDialect = dialect{
 				return duplicate
 			case strings.HasPrefix(e.Code, "53") && e.Code != "53300": // insufficient resources
 				return full
+			case e.Code == "BKS01":
+				return sealed
 			case e.Code == "25006": // read-only transaction: a standby
 				return readOnly
 			case e.Code == "40001" || e.Code == "40P01" || e.Code == "55P03": // serialization, deadlock, lock timeout

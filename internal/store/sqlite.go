@@ -47,16 +47,24 @@ var sqliteDialect = dialect{
 		}
 		return text
 	},
+	load: insertRows,
+	sealTable: `CREATE TRIGGER sealed_insert_{{table}} BEFORE INSERT ON {{table}} BEGIN SELECT RAISE(ABORT, 'banksia: sealed'); END;
+		CREATE TRIGGER sealed_update_{{table}} BEFORE UPDATE ON {{table}} BEGIN SELECT RAISE(ABORT, 'banksia: sealed'); END;
+		CREATE TRIGGER sealed_delete_{{table}} BEFORE DELETE ON {{table}} BEGIN SELECT RAISE(ABORT, 'banksia: sealed'); END;`,
 	trouble: func(err error) trouble {
 		e, ok := errors.AsType[*sqlite.Error](err)
 		if !ok {
 			return otherTrouble
 		}
 		switch code := e.Code(); {
+		case strings.Contains(e.Error(), "banksia: sealed"):
+			return sealed
 		case code == sqlite3.SQLITE_CONSTRAINT_UNIQUE || code == sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY:
 			return duplicate
 		case code&0xff == sqlite3.SQLITE_FULL:
 			return full
+		case code&0xff == sqlite3.SQLITE_BUSY: // another process writes
+			return busy
 		case code&0xff == sqlite3.SQLITE_READONLY:
 			return readOnly
 		}

@@ -65,6 +65,9 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if err := s.migrate(ctx, newestVersion); err != nil {
 		return nil, errors.Join(fmt.Errorf("migrate the database: %w", err), s.Close())
 	}
+	if err := s.refuseCopies(ctx); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
 	return s, nil
 }
 
@@ -189,6 +192,8 @@ func (s *Store) explain(err error) error {
 		return &banksia.Error{Code: banksia.CodeInsufficientStorage, Message: "The disk is full.", Err: err}
 	case readOnly:
 		return &banksia.Error{Code: banksia.CodeStorage, Message: "The database cannot be written for now.", Retry: 10 * time.Second, Err: err}
+	case sealed:
+		return &banksia.Error{Code: banksia.CodeUnavailable, Message: "The library was moved to another database.", Err: errors.Join(ErrMoved, err)}
 	case busy:
 		return errors.Join(errTurn(), err)
 	case unreachable:
