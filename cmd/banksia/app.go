@@ -17,7 +17,6 @@ import (
 	"github.com/banksia-photos/banksia/internal/api"
 	"github.com/banksia-photos/banksia/internal/auth"
 	"github.com/banksia-photos/banksia/internal/blob"
-	"github.com/banksia-photos/banksia/internal/blob/local"
 	"github.com/banksia-photos/banksia/internal/catalog"
 	"github.com/banksia-photos/banksia/internal/derive"
 	"github.com/banksia-photos/banksia/internal/media"
@@ -35,7 +34,7 @@ type app struct {
 	lock      *os.File
 	telemetry *telemetry.Telemetry
 	store     *store.Store
-	blobs     *local.Store
+	blobs     blob.Store
 	media     *media.Pool
 	runner    *task.Runner
 	catalog   *catalog.Catalog
@@ -73,8 +72,8 @@ func newApp(ctx context.Context, cfg *settings, logger *slog.Logger, lock *os.Fi
 	if a.store, err = openStore(ctx, cfg, a.telemetry.Transactions()); err != nil {
 		return a, err
 	}
-	if a.blobs, err = local.Open(blobFolder(cfg.data)); err != nil {
-		return a, explainAccess("use the folder of originals", err)
+	if a.blobs, err = openBlobs(ctx, cfg); err != nil {
+		return a, err
 	}
 	blobs := blob.Observed(a.blobs, a.telemetry.Blobs())
 	cfg.media.Logger, cfg.media.TempDir, cfg.task.Logger, cfg.task.Observer = logger, a.blobs.TempDir(), logger, a.telemetry.Tasks()
@@ -102,7 +101,7 @@ func newApp(ctx context.Context, cfg *settings, logger *slog.Logger, lock *os.Fi
 		return a, err
 	}
 	a.credential = a.auth.AllowLocal(a.owner.ID)
-	a.handler, err = api.New(api.Config{Checks: a.checks(), Observer: a.telemetry.Requests(), RateLimit: cfg.rateLimit, PublicURL: cfg.publicURL, TrustForwarded: cfg.trustForwarded, Pages: web.Handler(), Logger: logger}, a.store, a.catalog, deriver, a.auth, auth.NewLogin(cfg.login, a.store, a.auth), signer)
+	a.handler, err = api.New(api.Config{Checks: a.checks(), Observer: a.telemetry.Requests(), RateLimit: cfg.rateLimit, PublicURL: cfg.publicURL, RedirectMedia: cfg.redirectMedia, TrustForwarded: cfg.trustForwarded, Pages: web.Handler(), Logger: logger}, a.store, a.catalog, deriver, a.auth, auth.NewLogin(cfg.login, a.store, a.auth), signer)
 	if err != nil {
 		return a, err
 	}
@@ -138,8 +137,7 @@ func (a *app) start(ctx context.Context, listener net.Listener) (err error) {
 			err = errors.Join(err, a.close())
 		}
 	}()
-	begin := a.store.Now()
-	if n, err := a.blobs.SweepTemp(begin); err != nil {
+	if n, err := blob.SweepTemp(a.blobs, time.Now()); err != nil {
 		return err
 	} else if n > 0 {
 		a.logger.Info("removed cut off uploads", "files", n)
@@ -151,13 +149,7 @@ func (a *app) start(ctx context.Context, listener net.Listener) (err error) {
 	a.runner.Start(running)
 	a.background.Go(func() { a.auth.Run(running) })
 	a.background.Go(func() { a.catalog.Maintain(running, time.Duration(a.settings.retentionDays)*24*time.Hour) })
-	a.background.Go(func() {
-		if n, err := a.catalog.SweepOriginals(running, begin); err != nil && running.Err() == nil {
-			a.logger.Error("sweep originals", "error", err)
-		} else if n > 0 {
-			a.logger.Info("removed originals of unfinished uploads", "files", n)
-		}
-	})
+	a.background.Go(func() { a.catalog.SweepUploads(running) })
 	a.background.Go(func() {
 		if err := a.server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 			a.failed <- fmt.Errorf("serve: %w", err)

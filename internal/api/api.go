@@ -37,6 +37,9 @@ type Config struct {
 	// TrustForwarded takes the origin from X-Forwarded-Proto and -Host, which
 	// only a reverse proxy may set.
 	TrustForwarded bool
+	// RedirectMedia sends clients of large originals to the storage, where that gives
+	// out URLs, instead of passing the bytes through.
+	RedirectMedia bool
 	// Pages answers what is no operation of the contract; nil: nobody does.
 	Pages *http.ServeMux
 	// Patience is how long a client may take to send or to take the next piece of

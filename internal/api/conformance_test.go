@@ -307,7 +307,15 @@ func badValues(name string, schema map[string]any) (bad [][]string) {
 // is full, or others are faster.
 func TestUnusualStatuses(t *testing.T) {
 	t.Parallel()
-	s := banksiatest.NewServer(t)
+	for name, onS3 := range map[string]bool{"folder": false, "S3": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			unusualStatuses(t, banksiatest.NewServerWith(t, banksiatest.Config{S3: onS3}))
+		})
+	}
+}
+
+func unusualStatuses(t *testing.T, s *banksiatest.Server) {
 	photo := upload(t, s, "a.jpg", banksiatest.JPEG(t, 16, 16, 1))
 	versions := "/api/assets/" + photo.ID + "/versions"
 	edit := rendering(banksiatest.JPEG(t, 8, 8, 1), "edit", "{}")

@@ -31,10 +31,12 @@ import (
 	"github.com/banksia-photos/banksia"
 	"github.com/banksia-photos/banksia/internal/api"
 	"github.com/banksia-photos/banksia/internal/auth"
+	"github.com/banksia-photos/banksia/internal/banksiatest/services"
 	"github.com/banksia-photos/banksia/internal/banksiatest/spec"
 	"github.com/banksia-photos/banksia/internal/banksiatest/storetest"
 	"github.com/banksia-photos/banksia/internal/blob"
 	"github.com/banksia-photos/banksia/internal/blob/local"
+	"github.com/banksia-photos/banksia/internal/blob/s3"
 	"github.com/banksia-photos/banksia/internal/catalog"
 	"github.com/banksia-photos/banksia/internal/derive"
 	"github.com/banksia-photos/banksia/internal/media"
@@ -50,7 +52,7 @@ type Server struct {
 	Handler http.Handler // what answers at the URL
 	Store   *store.Store
 	Catalog *catalog.Catalog
-	Blobs   *local.Store
+	Blobs   blob.Store
 	Owner   banksia.User
 	Scope   banksia.Scope
 	Library banksia.LibraryID
@@ -64,6 +66,8 @@ type Server struct {
 	folder   string
 	database store.Config
 	cfg      Config
+	bucket   *s3.Config      // nil: a folder
+	cable    *services.Cable // to the S3 server
 	stops    []func()
 	closed   bool // the database
 }
@@ -122,6 +126,10 @@ type Config struct {
 	// Patience is how long a change waits for its turn; 0: as long as usual.
 	Patience  time.Duration
 	Telemetry telemetry.Config // what is measured; its logger is set
+	// S3 keeps the files in a bucket of a real server, see services.S3, instead of a
+	// folder. S3Config may change how it is used.
+	S3       bool
+	S3Config func(*s3.Config)
 }
 
 // NewServer starts a program on a folder of its own; it ends with the test.
@@ -134,6 +142,9 @@ func NewServer(t testing.TB) *Server {
 func NewServerWith(t testing.TB, cfg Config) *Server {
 	t.Helper()
 	s := &Server{Log: &Log{}, folder: t.TempDir(), database: storetest.Database(t), cfg: cfg}
+	if cfg.S3 {
+		s.connectS3(t)
+	}
 	s.start(t)
 	s.Key = s.NewKey(t, banksia.Actions, nil)
 	return s
@@ -144,7 +155,7 @@ func NewServerWith(t testing.TB, cfg Config) *Server {
 func (s *Server) Restart(t testing.TB) *Server {
 	t.Helper()
 	s.stop()
-	next := &Server{Log: s.Log, Key: s.Key, folder: s.folder, database: s.database, cfg: s.cfg}
+	next := &Server{Log: s.Log, Key: s.Key, folder: s.folder, database: s.database, cfg: s.cfg, bucket: s.bucket, cable: s.cable}
 	next.start(t)
 	return next
 }
@@ -205,7 +216,7 @@ func (s *Server) start(t testing.TB) {
 	s.Store, err = store.Open(ctx, database)
 	must(err)
 	s.stops = append(s.stops, s.CloseStore, func() { s.check(t) })
-	s.Blobs, err = local.Open(filepath.Join(folder, "blobs"))
+	s.Blobs, err = s.openBlobs(ctx)
 	must(err)
 	mediaConfig := media.DefaultConfig()
 	mediaConfig.Logger, mediaConfig.TempDir = logger, s.Blobs.TempDir()
@@ -252,10 +263,38 @@ func (s *Server) start(t testing.TB) {
 	s.URL = server.URL
 }
 
-// BreakStorage puts a file where the folder of files is, so that nothing can be
-// stored, until MendStorage puts the folder back.
+// connectS3 makes a bucket, which is reached through a cable that can be cut.
+func (s *Server) connectS3(t testing.TB) {
+	t.Helper()
+	cfg := s3.DefaultConfig()
+	endpoint, bucket, key, secret := services.S3(t)
+	s.cable = services.Proxy(t, strings.TrimPrefix(endpoint, "http://"))
+	cfg.Endpoint, cfg.Bucket, cfg.AccessKey, cfg.SecretKey = "http://"+s.cable.Address, bucket, key, s3.Secret(secret)
+	cfg.TempDir = filepath.Join(s.folder, "tmp")
+	if s.cfg.S3Config != nil {
+		s.cfg.S3Config(&cfg)
+	}
+	s.bucket = &cfg
+}
+
+func (s *Server) openBlobs(ctx context.Context) (blob.Store, error) {
+	if s.bucket != nil {
+		return s3.Open(ctx, *s.bucket)
+	}
+	return local.Open(filepath.Join(s.folder, "blobs"))
+}
+
+// Cable is the connection to the S3 server.
+func (s *Server) Cable() *services.Cable { return s.cable }
+
+// BreakStorage makes all storing fail until MendStorage: it cuts off the S3 server,
+// or puts a file where the folder of files is.
 func (s *Server) BreakStorage(t testing.TB) {
 	t.Helper()
+	if s.cable != nil {
+		s.cable.Cut()
+		return
+	}
 	blobs := filepath.Join(s.folder, "blobs")
 	err := os.Rename(blobs, blobs+".away")
 	if err == nil {
@@ -269,6 +308,10 @@ func (s *Server) BreakStorage(t testing.TB) {
 // MendStorage undoes BreakStorage.
 func (s *Server) MendStorage(t testing.TB) {
 	t.Helper()
+	if s.cable != nil {
+		s.cable.Mend()
+		return
+	}
 	blobs := filepath.Join(s.folder, "blobs")
 	err := os.Remove(blobs)
 	if err == nil {

@@ -4,11 +4,9 @@ package catalog
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/banksia-photos/banksia"
 	"github.com/banksia-photos/banksia/internal/blob"
@@ -40,7 +38,8 @@ func New(s *store.Store, blobs blob.Store, pool *media.Pool, runner *task.Runner
 	return c
 }
 
-// contentLocks keeps an upload and a purge of the same bytes apart: between the
+// contentLocks keeps an upload and a purge of the same bytes apart, within this
+// process (store/removals.go does it between processes): between the
 // moment a file is in place and the moment its row is committed, and between the
 // moment the last row is gone and the moment its file is.
 type contentLocks struct {
@@ -72,17 +71,6 @@ func (l *contentLocks) lock(sum banksia.Digest) (unlock func()) {
 		}
 		l.mu.Unlock()
 	}
-}
-
-// storageError turns a failure of the blob storage into what clients are told.
-func storageError(err error) error {
-	switch {
-	case errors.Is(err, blob.ErrFull):
-		return &banksia.Error{Code: banksia.CodeInsufficientStorage, Message: "The storage of the server is full.", Final: true, Err: err}
-	case errors.Is(err, blob.ErrUnavailable):
-		return &banksia.Error{Code: banksia.CodeStorage, Message: "The storage of the server failed for now.", Retry: 10 * time.Second, Err: err}
-	}
-	return err
 }
 
 // TrashAssets moves assets to the trash; unknown ones and those already there are

@@ -127,7 +127,7 @@ func TestCrash(t *testing.T) {
 
 	r := newRigOn(t, folder, database)
 	now := time.Now().Add(time.Second)
-	if _, err := r.blobs.SweepTemp(now); err != nil {
+	if _, err := blob.SweepTemp(r.blobs, now); err != nil {
 		t.Fatal(err)
 	}
 	swept, err := r.catalog.SweepOriginals(t.Context(), now)
@@ -231,7 +231,7 @@ func TestSweepOriginals(t *testing.T) {
 		}
 	}
 	for _, sum := range []banksia.Digest{sums["cut off"], sums["noted without bytes"], finished} {
-		if err := blob.MarkPending(r.blobs, sum); err != nil {
+		if _, err := r.blobs.MarkPending(t.Context(), sum); err != nil {
 			t.Fatal(err)
 		}
 	}

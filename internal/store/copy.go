@@ -47,6 +47,7 @@ var copiedTables = []struct{ name, key string }{
 	{"events", "library_id, position"},
 	{"event_logs", "library_id"},
 	{"tasks", "id"},
+	{"original_removals", "checksum"},
 }
 
 // Names of settings that a copy leaves.

@@ -48,6 +48,9 @@ type Config struct {
 type Store struct {
 	dialect dialect
 	now     func() time.Time
+	// process names this process to others on the same database. SQLite has one at a
+	// time, so what an earlier one left is this one's.
+	process string
 	readers *pool
 	writer  *pool
 	turns   turns

@@ -29,7 +29,6 @@ func Engine() string {
 
 // cluster is a PostgreSQL server.
 type cluster struct {
-	process  *process
 	folder   string // of its socket
 	mu       sync.Mutex
 	made     int
@@ -117,13 +116,10 @@ func startPostgres() (*cluster, error) {
 	if output, err := initialise.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("initdb: %w: %s", err, output)
 	}
-	process, err := start(folder, credential, []string{"LC_ALL=C.UTF-8"}, filepath.Join(newest, "postgres"), "-D", data, "-k", folder, "-c", "listen_addresses=",
+	c := &cluster{folder: folder}
+	err = start(folder, credential, func() error { return c.exec("SELECT 1") }, []string{"LC_ALL=C.UTF-8"}, filepath.Join(newest, "postgres"), "-D", data, "-k", folder, "-c", "listen_addresses=",
 		"-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off", "-c", "max_connections=300", "-c", "shared_buffers=64MB", "-c", "autovacuum_naptime=10s")
-	if err != nil {
-		return nil, err
-	}
-	c := &cluster{process: process, folder: folder}
-	return c, process.await(func() error { return c.exec("SELECT 1") })
+	return c, err
 }
 
 // version is the number in a path such as /usr/lib/postgresql/15/bin.
