@@ -43,10 +43,6 @@ func TestDeploymentSettings(t *testing.T) {
 	for _, name := range fileSettings() {
 		known[config.Variable(name)] = true
 	}
-	if known["BANKSIA_BLOBS"] {
-		t.Error("BANKSIA_BLOBS is a setting by now: drop the next line and this one")
-	}
-	known["BANKSIA_BLOBS"] = true
 	found := 0
 	for _, file := range []string{"compose.yaml", "Dockerfile", "deploy/banksia.service", "deploy/banksia.env", "deploy/compose.env", "deploy/haproxy.cfg", "deploy/alerts.yaml", "docs/operations.md"} {
 		for _, name := range settingName.FindAllString(fromRoot(t, file), -1) {
