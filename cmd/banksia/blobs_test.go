@@ -43,6 +43,21 @@ func (s *server) wantOriginals(t *testing.T, key string, n int) {
 	}
 }
 
+// Decoders find what was fetched from S3, also where the data folder was named
+// relative to the server's working folder, as it is by default; and the measured
+// server is like any other.
+func TestPreviewsOnS3(t *testing.T) {
+	t.Parallel()
+	p := newWorkspace(t)
+	location, _ := p.onS3(t, "previews")
+	s := p.serve(t, "--data", "here", "--blobs", location, "--redirect-media", "--metrics-listen", "127.0.0.1:0")
+	s.sendPhoto(t, "upload-to-s3", "") // until its tasks have succeeded
+	s.wantOriginals(t, s.key, 1)
+	if status := s.end(t, syscall.SIGTERM); status != 0 {
+		t.Errorf("ends with %d: %s", status, s.log)
+	}
+}
+
 // A library in a folder moves to S3, grows there through a crash and an import
 // without a server, and moves back.
 func TestMoveToS3AndBack(t *testing.T) {

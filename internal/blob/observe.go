@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+
+	"github.com/banksia-photos/banksia"
 )
 
 // Checker is a Store that can tell whether it would take and give blobs now.
@@ -24,8 +26,8 @@ func Check(ctx context.Context, s Store) error {
 	return nil
 }
 
-// Observer is told of each operation of a store by the name of its method in lower
-// case. The operation runs in the context that it returns; it calls done at the
+// Observer is told of each operation of a store: put, adopt, open, fetch, stat, mark,
+// settle, delete, list. The operation runs in the context that it returns; it calls done at the
 // end, with the error of the operation. What is read of an open blob is not part of
 // it.
 type Observer func(ctx context.Context, operation string) (in context.Context, done func(error))
@@ -35,7 +37,17 @@ func Observed(s Store, observer Observer) Store {
 	if observer == nil {
 		return s
 	}
+	if presigner, ok := s.(Presigner); ok {
+		return &observedPresigner{observed{s, observer}, presigner}
+	}
 	return &observed{s, observer}
+}
+
+// observedPresigner is a Presigner because the store is one; making a URL asks
+// nobody and is not observed.
+type observedPresigner struct {
+	observed
+	Presigner
 }
 
 type observed struct {
@@ -78,6 +90,20 @@ func (o *observed) Stat(ctx context.Context, key Key) (Info, error) {
 	info, err := o.Store.Stat(ctx, key)
 	done(err)
 	return info, err
+}
+
+func (o *observed) MarkPending(ctx context.Context, sha256 banksia.Digest) (Note, error) {
+	ctx, done := o.observer(ctx, "mark")
+	note, err := o.Store.MarkPending(ctx, sha256)
+	done(err)
+	return note, err
+}
+
+func (o *observed) Settle(ctx context.Context, note Note) error {
+	ctx, done := o.observer(ctx, "settle")
+	err := o.Store.Settle(ctx, note)
+	done(err)
+	return err
 }
 
 func (o *observed) Delete(ctx context.Context, key Key) error {

@@ -52,6 +52,32 @@ func TestObserver(t *testing.T) {
 	}
 }
 
+type presigning struct{ blob.Store }
+
+func (presigning) Presign(_ context.Context, key blob.Key, _ blob.PresignOptions) (string, error) {
+	return "https://example.org/" + string(key), nil
+}
+
+// What a store can do beyond the interface it can also do while it is observed.
+func TestObservedPresigner(t *testing.T) {
+	t.Parallel()
+	files, err := local.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	observer := func(ctx context.Context, _ string) (context.Context, func(error)) { return ctx, func(error) {} }
+	if _, ok := blob.Observed(files, observer).(blob.Presigner); ok {
+		t.Error("a folder gives URLs")
+	}
+	presigner, ok := blob.Observed(presigning{files}, observer).(blob.Presigner)
+	if !ok {
+		t.Fatal("an observed store gives no URLs")
+	}
+	if url, err := presigner.Presign(t.Context(), "a/b", blob.PresignOptions{}); err != nil || url != "https://example.org/a/b" {
+		t.Errorf("%s %v", url, err)
+	}
+}
+
 // A folder that went away, as when a disk is not mounted, is no empty storage.
 func TestCheck(t *testing.T) {
 	t.Parallel()
