@@ -65,6 +65,8 @@ type dialect struct {
 	// closeTables keeps other transactions from changing tables (%s: their names)
 	// until the end of this one; "" where beginWrite does.
 	closeTables string
+	// snapshot writes everything into a new SQLite file.
+	snapshot func(ctx context.Context, s *Store, path string, progress func(step, table string, done, total int64)) error
 	// sealTable makes all later changes of {{table}} fail with the trouble sealed.
 	sealTable string
 

@@ -126,6 +126,7 @@ func IsPostgres(url string) bool {
 // openPostgres opens the pools of a PostgreSQL database.
 func (s *Store) openPostgres(cfg Config) error {
 	s.dialect = postgresDialect
+	s.dialect.snapshot = snapshotByCopy // which opens a store: not in the variable itself
 	settings, err := pgx.ParseConfig(cfg.URL)
 	if err != nil { // its text does not hold the password
 		return fmt.Errorf("the database URL: %w", err)

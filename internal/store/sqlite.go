@@ -78,6 +78,7 @@ var sqliteDialect = dialect{
 // openSQLite opens the pools of a database file. One connection writes.
 func (s *Store) openSQLite(cfg Config) error {
 	s.dialect = sqliteDialect
+	s.dialect.snapshot = snapshotFile(cfg.Path)
 	// synchronous(FULL): an acknowledged upload survives a power cut.
 	writer, err := sqlitePool(cfg.Path, 1, s.dialect.beginWrite, "_pragma=synchronous(FULL)", "_pragma=cache_size(-16000)")
 	if err != nil {
