@@ -90,8 +90,8 @@ var derivedVariants = []banksia.VariantName{banksia.VariantFullsize, banksia.Var
 // removeUnreferenced removes an original that no version of any user has. The
 // caller holds the content lock.
 func (c *Catalog) removeUnreferenced(ctx context.Context, sum banksia.Digest) (removed bool, err error) {
-	begun, err := c.store.BeginRemoval(ctx, sum)
-	if err != nil || !begun {
+	number, err := c.store.BeginRemoval(ctx, sum)
+	if err != nil || number == 0 {
 		return false, err
 	}
 	// A request that is given up long before another process may take over.
@@ -105,7 +105,7 @@ func (c *Catalog) removeUnreferenced(ctx context.Context, sum banksia.Digest) (r
 			return false, err
 		}
 	}
-	return removed, c.store.EndRemoval(ctx, sum)
+	return removed, c.store.EndRemoval(ctx, sum, number)
 }
 
 // sweepInterval is how often the remains of processes that never came back are

@@ -33,6 +33,7 @@ func TestMain(m *testing.M) {
 
 // rig is all of a server but its HTTP, on a folder.
 type rig struct {
+	folder  string
 	store   *store.Store
 	blobs   *local.Store
 	pool    *media.Pool
@@ -43,7 +44,7 @@ type rig struct {
 
 // openRig opens the folder; the runner is not started.
 func openRig(folder string) (*rig, error) {
-	r := &rig{}
+	r := &rig{folder: folder}
 	var err error
 	if r.store, err = store.Open(context.Background(), store.Config{Path: filepath.Join(folder, "banksia.db")}); err != nil {
 		return nil, err

@@ -38,15 +38,16 @@ type Config struct {
 	Now func() time.Time
 	// Patience is how long a change waits for its turn; 0: half a minute.
 	Patience time.Duration
+	// Process names this process to others that use the database at the same time;
+	// "" where there is one at a time, so that it takes over what the one before left.
+	Process string
 }
 
 // Store is an open database. It is safe for concurrent use.
 type Store struct {
 	dialect dialect
 	now     func() time.Time
-	// process names this process to others on the same database. SQLite has one at a
-	// time, so what an earlier one left is this one's.
-	process string
+	process string // Config.Process
 	readers *pool
 	writer  *pool
 	// writing is held for a whole write transaction: SQLite has one writer, and
@@ -70,7 +71,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if cfg.Patience == 0 {
 		cfg.Patience = 30 * time.Second
 	}
-	s := &Store{dialect: sqliteDialect, now: cfg.Now, writing: make(chan struct{}, 1), patience: cfg.Patience}
+	s := &Store{dialect: sqliteDialect, now: cfg.Now, writing: make(chan struct{}, 1), patience: cfg.Patience, process: cfg.Process}
 	// synchronous(FULL): an acknowledged upload survives a power cut.
 	writer, err := openSQLite(cfg.Path, 1, "BEGIN IMMEDIATE", "_pragma=synchronous(FULL)", "_pragma=cache_size(-16000)")
 	if err != nil {
