@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -220,6 +221,30 @@ func TestCutOff(t *testing.T) {
 	}
 	cable.Mend()
 	wantBytes(t, s, "a/b", content)
+}
+
+// A server that takes connections and then says nothing does not hold anybody up.
+func TestSilentServer(t *testing.T) {
+	t.Parallel()
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	cfg := open(t, nil).cfg
+	cfg.Endpoint, cfg.Stall, cfg.Attempts, cfg.TempDir = "http://"+silent.Addr().String(), 50*time.Millisecond, 2, t.TempDir()
+	s, err := Open(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	large := blobtest.Bytes(6<<20, 1)
+	_, statErr := s.Stat(t.Context(), "a/b")
+	_, _, openErr := s.Open(t.Context(), "a/b")
+	for name, err := range map[string]error{"stat": statErr, "open": openErr, "put": s.Put(t.Context(), "a/b", bytes.NewReader(large)), "delete": s.Delete(t.Context(), "a/b")} {
+		if !errors.Is(err, blob.ErrUnavailable) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
 }
 
 // A download goes on where a connection broke.
