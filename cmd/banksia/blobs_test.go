@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/base64"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -16,11 +17,11 @@ import (
 )
 
 // onS3 gives a workspace the keys of a bucket, and returns its location.
-func (p *workspace) onS3(t *testing.T, prefix string) (location, secret string) {
+func (p *workspace) onS3(t *testing.T, prefix string) (location, accessKey, secret string) {
 	t.Helper()
-	endpoint, bucket, key, secret := services.S3(t)
-	p.env = append(p.env, "AWS_ACCESS_KEY_ID="+key, "AWS_SECRET_ACCESS_KEY="+secret)
-	return "s3://" + bucket + "/" + prefix + "?endpoint=" + endpoint, secret
+	endpoint, bucket, accessKey, secret := services.S3(t)
+	p.env = append(p.env, "AWS_ACCESS_KEY_ID="+accessKey, "AWS_SECRET_ACCESS_KEY="+secret)
+	return "s3://" + bucket + "/" + prefix + "?endpoint=" + endpoint, accessKey, secret
 }
 
 // wantOriginals downloads all assets and compares their bytes with their checksum.
@@ -48,7 +49,7 @@ func (s *server) wantOriginals(t *testing.T, key string, n int) {
 func TestMoveToS3AndBack(t *testing.T) {
 	t.Parallel()
 	p := newWorkspace(t)
-	location, secret := p.onS3(t, "lib")
+	location, accessKey, secret := p.onS3(t, "lib")
 	writePhotos(t, filepath.Join(p.dir, "photos"), 6)
 	s := p.serve(t)
 	key := s.key
@@ -88,7 +89,12 @@ func TestMoveToS3AndBack(t *testing.T) {
 	if n := files(t, p.data("blobs")) + files(t, p.data("tmp")); n != 0 {
 		t.Errorf("%d files are in the data folder", n)
 	}
-	p.mustRun(t, "blobs", "copy", "--from", location, "--to", p.data("blobs"), "--verify")
+	keys := filepath.Join(p.dir, "credentials")
+	if err := os.WriteFile(keys, fmt.Appendf(nil, "[attic]\naws_access_key_id = %s\naws_secret_access_key = %s\n", accessKey, secret), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p.env = []string{"AWS_ACCESS_KEY_ID=wrong", "AWS_SECRET_ACCESS_KEY=wrong", "AWS_SHARED_CREDENTIALS_FILE=" + keys}
+	p.mustRun(t, "blobs", "copy", "--from", location+"&profile=attic", "--to", p.data("blobs"), "--verify")
 	if err := os.Remove(p.data("banksia.conf")); err != nil {
 		t.Fatal(err)
 	}
@@ -116,7 +122,7 @@ func TestMoveToS3AndBack(t *testing.T) {
 func TestS3Mistakes(t *testing.T) {
 	t.Parallel()
 	p := newWorkspace(t)
-	location, secret := p.onS3(t, "")
+	location, _, secret := p.onS3(t, "")
 	for _, test := range []struct {
 		args   []string
 		status int

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -271,6 +272,60 @@ func TestCutWhileReading(t *testing.T) {
 	}
 }
 
+// Those who fetch the same at the same time share one copy, which goes with the
+// last of them; one who gives up takes nothing from the others.
+func TestFetchShared(t *testing.T) {
+	t.Parallel()
+	s := open(t, nil)
+	content := blobtest.Bytes(8<<20, 1)
+	blobtest.Put(t, s, "a/b", content)
+	temporary := func() int {
+		t.Helper()
+		entries, err := os.ReadDir(s.TempDir())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(entries)
+	}
+	var fetching sync.WaitGroup
+	releases := make(chan func(), 20)
+	for i := range 20 {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		if i%4 == 0 {
+			go cancel()
+		}
+		fetching.Go(func() {
+			path, release, err := s.Fetch(ctx, "a/b")
+			if err != nil {
+				if i%4 != 0 || !errors.Is(err, context.Canceled) {
+					t.Errorf("fetch %d: %v", i, err)
+				}
+				return
+			}
+			if got, err := os.ReadFile(path); err != nil || !bytes.Equal(got, content) {
+				t.Errorf("fetch %d: %d bytes, %v", i, len(got), err)
+			}
+			releases <- release
+		})
+	}
+	fetching.Wait()
+	if n := temporary(); n != 1 {
+		t.Errorf("%d copies", n)
+	}
+	close(releases)
+	for release := range releases {
+		release()
+		release()
+	}
+	if n := temporary(); n != 0 {
+		t.Errorf("%d copies are left", n)
+	}
+	if len(s.fetches.all) != 0 {
+		t.Errorf("remembered: %v", s.fetches.all)
+	}
+}
+
 // What is damaged in the bucket is not taken for the original.
 func TestDamagedOriginal(t *testing.T) {
 	t.Parallel()
@@ -411,5 +466,14 @@ func TestPresign(t *testing.T) {
 	}
 	if strings.Contains(target, string(s.cfg.SecretKey)) {
 		t.Error("the secret is in the URL")
+	}
+	cfg := s.cfg
+	cfg.PublicEndpoint = "https://photos.example.org"
+	outside, err := Open(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if target, err := outside.Presign(t.Context(), "a/b", blob.PresignOptions{Expiry: time.Minute}); err != nil || !strings.HasPrefix(target, "https://photos.example.org/"+cfg.Bucket+"/a/b?") {
+		t.Errorf("for clients elsewhere: %s, %v", target, err)
 	}
 }

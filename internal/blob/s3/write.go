@@ -252,7 +252,7 @@ func (u *upload) sendParts(id string, p part, parallel int) (composite string, e
 	}
 	slices.SortFunc(sent, func(a, b minio.CompletePart) int { return a.PartNumber - b.PartNumber })
 	composite = encode(sums.Sum(nil)) + "-" + strconv.Itoa(len(sent))
-	_, err = s.client.CompleteMultipartUpload(u.ctx, s.cfg.Bucket, u.object, id, sent, minio.PutObjectOptions{})
+	_, err = s.slow.CompleteMultipartUpload(u.ctx, s.cfg.Bucket, u.object, id, sent, minio.PutObjectOptions{})
 	if err != nil {
 		return composite, u.explain("put", err)
 	}
