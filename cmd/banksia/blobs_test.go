@@ -24,7 +24,8 @@ func (p *workspace) onS3(t *testing.T, prefix string) (location, accessKey, secr
 	return "s3://" + bucket + "/" + prefix + "?endpoint=" + endpoint, accessKey, secret
 }
 
-// wantOriginals downloads all assets and compares their bytes with their checksum.
+// wantOriginals downloads all assets and compares their bytes with their checksum;
+// they have a thumbnail, too.
 func (s *server) wantOriginals(t *testing.T, key string, n int) {
 	t.Helper()
 	assets := s.assets(t, key)
@@ -40,6 +41,13 @@ func (s *server) wantOriginals(t *testing.T, key string, n int) {
 		response.Body.Close()
 		if sum := sha256.Sum256(data); err != nil || response.StatusCode != http.StatusOK || base64.StdEncoding.EncodeToString(sum[:]) != a.FileData.Checksum {
 			t.Errorf("%s: %d, %d bytes, %v", a.Name, response.StatusCode, len(data), err)
+		}
+		if response, err = http.Get(a.URLs["thumbnail"].URL); err != nil {
+			t.Fatal(err)
+		}
+		response.Body.Close()
+		if response.StatusCode != http.StatusOK || response.Header.Get("Content-Type") != "image/jpeg" {
+			t.Errorf("the thumbnail of %s: %d %v", a.Name, response.StatusCode, response.Header)
 		}
 	}
 }
@@ -75,6 +83,7 @@ func TestMoveToS3AndBack(t *testing.T) {
 	if status, _ := s.upload(t, key, "new.jpg", bytes.NewReader(photo(100, 200, 100))); status != http.StatusCreated {
 		t.Errorf("upload: %d\n%s", status, s.log)
 	}
+	s.wantOriginals(t, key, 7)
 	s.end(t, syscall.SIGKILL)
 	writePhotos(t, filepath.Join(p.dir, "photos"), 8)
 	p.mustRun(t, "import", "photos")

@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -43,9 +44,14 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("open %s: %w", cfg, err)
 	}
-	if err := os.MkdirAll(cfg.TempDir, 0o700); err != nil {
+	temporary, err := filepath.Abs(cfg.TempDir) // decoders run elsewhere
+	if err == nil {
+		err = os.MkdirAll(temporary, 0o700)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("make the temporary folder: %w", err)
 	}
+	cfg.TempDir = temporary
 	transport := newTransport(cfg.Stall)
 	slow := newTransport(completionStalls * cfg.Stall)
 	lookup := minio.BucketLookupAuto
