@@ -12,6 +12,9 @@ PLACES := internal/place/data/places.bin
 # between goroutines. The others would double the time and find nothing.
 RACE := ./internal/task ./internal/catalog ./internal/auth ./internal/blob/... ./internal/api
 
+# Packages whose tests also run on PostgreSQL: those that speak SQL, and the API.
+ENGINES := ./internal/store ./internal/task ./internal/auth ./internal/catalog ./internal/derive ./internal/api
+
 .PHONY: help run build test check verify generate fmt bench load fuzz
 
 help: ## explain the targets
@@ -38,6 +41,7 @@ check: $(PLACES)
 	@unformatted=$$($(GOFMT) -l $(SOURCES)) && [ -z "$$unformatted" ] || { echo "make fmt would change: $$unformatted"; exit 1; }
 	go vet ./...
 	go test -timeout 12m ./...
+	BANKSIA_TEST_ENGINE=postgres go test -timeout 12m $(ENGINES)
 	go test -race -timeout 12m $(RACE)
 	@echo "All tests passed."
 

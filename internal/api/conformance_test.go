@@ -394,7 +394,7 @@ func TestRaces(t *testing.T) {
 	begun, end := make(chan bool), make(chan bool)
 	done := make(chan error)
 	go func() {
-		done <- s.Store.Write(t.Context(), func(*store.Tx) error { close(begun); <-end; return nil })
+		done <- s.Store.Change(t.Context(), s.Owner.ID, func(*store.Tx) error { close(begun); <-end; return nil })
 	}()
 	<-begun
 	for target, method := range map[string]string{"/api/people/" + person.ID: "DELETE", "/api/stacks/" + one.ID: "DELETE", "/api/stacks": "POST", "/api/stacks/" + one.ID + "/assets": "POST"} {
@@ -457,7 +457,7 @@ func TestRestOfTheDocument(t *testing.T) {
 	}
 	// What the server knows of by itself, or by its operator.
 	at := 1500
-	err := f.Store.Write(t.Context(), func(tx *store.Tx) error {
+	err := f.Store.Change(t.Context(), f.Owner.ID, func(tx *store.Tx) error {
 		now := tx.Now()
 		library, err := tx.LibraryIn(f.Scope, f.Library)
 		if err != nil {

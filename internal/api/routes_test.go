@@ -15,7 +15,7 @@ func TestRoutes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	public := map[string]bool{"GET /api/server/ping": true, "GET /openapi.json": true, "GET /media/{version}/{variant}/{name}": true,
+	public := map[string]bool{"GET /api/server/ping": true, "GET /healthz": true, "GET /readyz": true, "GET /openapi.json": true, "GET /media/{version}/{variant}/{name}": true,
 		"GET /api/oauth/auth-url": true, "POST /api/oauth/exchange": true, "GET /api/oauth/logout-endpoint": true, "GET /login": true, "POST /login": true,
 		"GET /oauth/authorize": true, "POST /oauth/authorize": true, "GET /oauth/callback": true, "POST /oauth/token": true, "POST /oauth/revoke": true, "POST /oauth/register": true,
 		"GET /.well-known/oauth-authorization-server": true, "GET /.well-known/oauth-protected-resource": true, "GET /.well-known/oauth-protected-resource/mcp": true}

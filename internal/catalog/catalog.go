@@ -91,7 +91,7 @@ func (c *Catalog) RestoreAssets(ctx context.Context, scope banksia.Scope, librar
 }
 
 func (c *Catalog) change(ctx context.Context, scope banksia.Scope, library banksia.LibraryID, f func(*store.Tx) error) error {
-	return c.store.Write(ctx, func(tx *store.Tx) error {
+	return c.store.Change(ctx, scope.UserID, func(tx *store.Tx) error {
 		if _, err := tx.ResolveLibrary(scope, &library); err != nil {
 			return err
 		}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -15,6 +14,7 @@ import (
 
 	"github.com/banksia-photos/banksia"
 	"github.com/banksia-photos/banksia/internal/banksiatest/services"
+	"github.com/banksia-photos/banksia/internal/banksiatest/storetest"
 	"github.com/banksia-photos/banksia/internal/blob"
 	"github.com/banksia-photos/banksia/internal/blob/s3"
 	"github.com/banksia-photos/banksia/internal/catalog"
@@ -26,15 +26,17 @@ import (
 // can tell: it has connections of its own and knows nothing of the locks of others.
 func (r *rig) node(t *testing.T, name string, blobs blob.Store) *catalog.Catalog {
 	t.Helper()
-	database, err := store.Open(t.Context(), store.Config{Path: filepath.Join(r.folder, "banksia.db"), Process: name})
+	cfg := r.database
+	cfg.Process = name
+	database, err := store.Open(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { database.Close() })
 	logger := slog.New(slog.DiscardHandler)
-	cfg := task.DefaultConfig()
-	cfg.Logger = logger
-	runner, err := task.New(cfg, database)
+	taskConfig := task.DefaultConfig()
+	taskConfig.Logger = logger
+	runner, err := task.New(taskConfig, database)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,68 +63,71 @@ func bucket(t *testing.T) blob.Store {
 // that met a removal is refused so that the client sends it again.
 func TestNodesShareOriginals(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, t.TempDir())
-	for name, blobs := range map[string]blob.Store{"folder": r.blobs, "S3": bucket(t)} {
-		t.Run(name, func(t *testing.T) {
-			content := photo(len(name), 32, 32)
-			var nodes, sweeping sync.WaitGroup
-			ctx, stop := context.WithCancel(t.Context())
-			var refused atomic.Int64
-			for i := range 3 {
-				c, library := r.node(t, fmt.Sprint(i), blobs), r.addLibrary(t, r.scope.UserID)
-				nodes.Go(func() {
-					for range 5 {
-						id, err := uploadTo(t.Context(), c, r.scope, library, content)
-						for banksia.ErrorCode(err) == banksia.CodeStorage {
-							refused.Add(1)
-							time.Sleep(time.Duration(rand.IntN(20)) * time.Millisecond) // as clients do before they try again
-							id, err = uploadTo(t.Context(), c, r.scope, library, content)
-						}
-						if err != nil {
-							t.Errorf("node %d: %v", i, err)
-							return
-						}
-						_, release, err := blobs.Fetch(t.Context(), blob.Original(r.get(t, id).File.SHA256))
-						if err != nil {
-							t.Errorf("node %d: the bytes of an acknowledged asset: %v", i, err)
-							return
-						}
-						release()
-						if err := c.PurgeAssets(t.Context(), r.scope, library, []banksia.AssetID{id}); err != nil {
-							t.Errorf("node %d: %v", i, err)
-						}
-					}
-				})
-			}
-			sweeper := r.node(t, "sweeper", blobs)
-			sweep := func() error {
-				_, err := sweeper.SweepOriginals(ctx, time.Now().Add(time.Second))
-				if errors.Is(err, store.ErrRemoving) { // another node is at it
-					return nil
+	for engine, database := range map[string]store.Config{"SQLite": storetest.File(t), "PostgreSQL": storetest.Postgres(t)} {
+		r := newRigOn(t, t.TempDir(), database)
+		for place, blobs := range map[string]blob.Store{"folder": r.blobs, "S3": bucket(t)} {
+			t.Run(engine+", "+place, func(t *testing.T) { r.shareOriginals(t, blobs, photo(len(place), 32, 32)) })
+		}
+	}
+}
+
+func (r *rig) shareOriginals(t *testing.T, blobs blob.Store, content []byte) {
+	var nodes, sweeping sync.WaitGroup
+	ctx, stop := context.WithCancel(t.Context())
+	var refused atomic.Int64
+	for i := range 3 {
+		c, library := r.node(t, fmt.Sprint(i), blobs), r.addLibrary(t, r.scope.UserID)
+		nodes.Go(func() {
+			for range 5 {
+				id, err := uploadTo(t.Context(), c, r.scope, library, content)
+				for banksia.ErrorCode(err) == banksia.CodeStorage {
+					refused.Add(1)
+					time.Sleep(time.Duration(rand.IntN(20)) * time.Millisecond) // as clients do before they try again
+					id, err = uploadTo(t.Context(), c, r.scope, library, content)
 				}
-				return err
-			}
-			sweeping.Go(func() {
-				for ctx.Err() == nil {
-					if err := sweep(); err != nil && ctx.Err() == nil {
-						t.Error(err)
-						return
-					}
-					time.Sleep(5 * time.Millisecond) // or no upload would ever come through
+				if err != nil {
+					t.Errorf("node %d: %v", i, err)
+					return
 				}
-			})
-			nodes.Wait()
-			stop()
-			sweeping.Wait()
-			t.Logf("%d uploads were refused", refused.Load())
-			ctx = t.Context()
-			if err := sweep(); err != nil {
-				t.Error(err)
-			}
-			if notes, err := blobs.Pending(t.Context(), time.Now().Add(time.Second)); err != nil || len(notes) > 0 {
-				t.Errorf("notes are left: %v, %v", notes, err)
+				_, release, err := blobs.Fetch(t.Context(), blob.Original(r.get(t, id).File.SHA256))
+				if err != nil {
+					t.Errorf("node %d: the bytes of an acknowledged asset: %v", i, err)
+					return
+				}
+				release()
+				if err := c.PurgeAssets(t.Context(), r.scope, library, []banksia.AssetID{id}); err != nil {
+					t.Errorf("node %d: %v", i, err)
+				}
 			}
 		})
+	}
+	sweeper := r.node(t, "sweeper", blobs)
+	sweep := func() error {
+		_, err := sweeper.SweepOriginals(ctx, time.Now().Add(time.Second))
+		if errors.Is(err, store.ErrRemoving) { // another node is at it
+			return nil
+		}
+		return err
+	}
+	sweeping.Go(func() {
+		for ctx.Err() == nil {
+			if err := sweep(); err != nil && ctx.Err() == nil {
+				t.Error(err)
+				return
+			}
+			time.Sleep(5 * time.Millisecond) // or no upload would ever come through
+		}
+	})
+	nodes.Wait()
+	stop()
+	sweeping.Wait()
+	t.Logf("%d uploads were refused", refused.Load())
+	ctx = t.Context()
+	if err := sweep(); err != nil {
+		t.Error(err)
+	}
+	if notes, err := blobs.Pending(t.Context(), time.Now().Add(time.Second)); err != nil || len(notes) > 0 {
+		t.Errorf("notes are left: %v, %v", notes, err)
 	}
 }
 

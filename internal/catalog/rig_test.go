@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/banksia-photos/banksia"
+	"github.com/banksia-photos/banksia/internal/banksiatest/storetest"
 	"github.com/banksia-photos/banksia/internal/blob"
 	"github.com/banksia-photos/banksia/internal/blob/local"
 	"github.com/banksia-photos/banksia/internal/catalog"
@@ -33,20 +34,20 @@ func TestMain(m *testing.M) {
 
 // rig is all of a server but its HTTP, on a folder.
 type rig struct {
-	folder  string
-	store   *store.Store
-	blobs   *local.Store
-	pool    *media.Pool
-	runner  *task.Runner
-	catalog *catalog.Catalog
-	scope   banksia.Scope
+	database store.Config
+	store    *store.Store
+	blobs    *local.Store
+	pool     *media.Pool
+	runner   *task.Runner
+	catalog  *catalog.Catalog
+	scope    banksia.Scope
 }
 
-// openRig opens the folder; the runner is not started.
-func openRig(folder string) (*rig, error) {
-	r := &rig{folder: folder}
+// openRig opens the folder and the database; the runner is not started.
+func openRig(folder string, database store.Config) (*rig, error) {
+	r := &rig{database: database}
 	var err error
-	if r.store, err = store.Open(context.Background(), store.Config{Path: filepath.Join(folder, "banksia.db")}); err != nil {
+	if r.store, err = store.Open(context.Background(), database); err != nil {
 		return nil, err
 	}
 	if r.blobs, err = local.Open(filepath.Join(folder, "blobs")); err != nil {
@@ -77,9 +78,14 @@ func (r *rig) close() error {
 	return errors.Join(r.pool.Close(), r.store.Close())
 }
 
-func newRig(t *testing.T, folder string) *rig {
+func newRig(t *testing.T) *rig {
 	t.Helper()
-	r, err := openRig(folder)
+	return newRigOn(t, t.TempDir(), storetest.Database(t))
+}
+
+func newRigOn(t *testing.T, folder string, database store.Config) *rig {
+	t.Helper()
+	r, err := openRig(folder, database)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -102,7 +108,7 @@ func (r *rig) library(t *testing.T) banksia.Library {
 
 func (r *rig) write(t *testing.T, f func(*store.Tx) error) {
 	t.Helper()
-	if err := r.store.Write(t.Context(), f); err != nil {
+	if err := r.store.ChangeAll(t.Context(), nil, f); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -127,7 +127,7 @@ func (c *Catalog) Commit(ctx context.Context, scope banksia.Scope, in *blob.Inco
 	if err != nil {
 		return id, false, err
 	}
-	err = c.store.Write(ctx, func(tx *store.Tx) error {
+	err = c.store.Change(ctx, scope.UserID, func(tx *store.Tx) error {
 		library, err := c.writeLibrary(tx, scope, r.LibraryID)
 		if err != nil {
 			return err
@@ -271,7 +271,7 @@ func (c *Catalog) dropUnreferenced(ctx context.Context, note blob.Note) {
 	limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
 	if _, err := c.removeUnreferenced(limited, note.SHA256); err != nil {
-		c.logger.Warn("remove the file of a failed upload", "error", err) // a sweep tries again, or the next upload of it
+		c.logger.WarnContext(ctx, "remove the file of a failed upload", "error", err) // a sweep tries again, or the next upload of it
 		return
 	}
 	c.settled(ctx, note)
@@ -279,6 +279,6 @@ func (c *Catalog) dropUnreferenced(ctx context.Context, note blob.Note) {
 
 func (c *Catalog) settled(ctx context.Context, note blob.Note) {
 	if err := c.blobs.Settle(context.WithoutCancel(ctx), note); err != nil { // a sweep will find that all is well
-		c.logger.Warn("settle an upload", "error", err)
+		c.logger.WarnContext(ctx, "settle an upload", "error", err)
 	}
 }

@@ -147,7 +147,7 @@ func (c *Catalog) render(ctx context.Context, scope banksia.Scope, id banksia.As
 	if err != nil {
 		return version, err
 	}
-	err = c.store.Write(ctx, func(tx *store.Tx) error {
+	err = c.store.Change(ctx, scope.UserID, func(tx *store.Tx) error {
 		version = made
 		if err := tx.CheckRemovals(in.SHA256, removals); err != nil {
 			return removedError(err)

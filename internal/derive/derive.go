@@ -256,7 +256,7 @@ func (d *Deriver) keep(ctx context.Context, v *banksia.Version, orders []media.O
 	if err := moves.Wait(); err != nil {
 		return err
 	}
-	stored, _, err := d.store.GetVersion(ctx, v.ID)
+	stored, asset, err := d.store.GetVersion(ctx, v.ID)
 	switch {
 	case banksia.ErrorCode(err) == banksia.CodeNotFound:
 		// Purged meanwhile, and its files may have been removed before these came.
@@ -271,7 +271,7 @@ func (d *Deriver) keep(ctx context.Context, v *banksia.Version, orders []media.O
 	case stored.VariantMIMEType == mimeType:
 		return nil
 	}
-	return d.store.Write(ctx, func(tx *store.Tx) error { // the description was a guess
+	return d.store.ChangeAsset(ctx, asset.ID, func(tx *store.Tx) error { // the description was a guess
 		return tx.SetVersionFacts(v.ID, func(v *banksia.Version) { v.VariantMIMEType = mimeType })
 	})
 }

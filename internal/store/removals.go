@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"encoding/binary"
 	"errors"
 	"time"
 
@@ -77,7 +78,13 @@ func (tx *Tx) CheckRemovals(sha256 banksia.Digest, seen Removals) error {
 
 // lockContent waits until no other transaction holds the turn of a checksum. Where
 // one transaction writes at a time, there is nothing to wait for.
-func (tx *Tx) lockContent(banksia.Digest) error { return nil }
+func (tx *Tx) lockContent(sha256 banksia.Digest) error {
+	if tx.store.dialect.lock == "" {
+		return nil
+	}
+	_, err := tx.Exec(tx.store.dialect.lock, int64(binary.BigEndian.Uint64(sha256)))
+	return err
+}
 
 // BeginRemoval writes down that this process is about to remove an original. number
 // is for EndRemoval; 0 says that a version refers to the original, so that it must

@@ -71,7 +71,7 @@ func startS3(program string) (server s3Process, err error) {
 	if server.address, err = freeAddress(); err != nil {
 		return server, err
 	}
-	err = start(folder, func() error { return answers(server.address) },
+	err = start(folder, nil, func() error { return answers(server.address) },
 		[]string{"ROOT_ACCESS_KEY=" + s3Key, "ROOT_SECRET_KEY=" + s3Secret},
 		program, "--port", server.address, "--quiet", "--keep-alive", "posix", "--sidecar", sidecar, server.files)
 	return server, err
@@ -128,11 +128,12 @@ func answers(address string) error {
 }
 
 // start runs a server until this process ends, however it ends, then removes its
-// folder. It returns when ready does not fail any more.
+// folder. It returns when ready does not fail any more. The server runs as the user
+// of credential; nil: as this one.
 //
 // A shell beside the server waits for the end of a pipe that only this process
 // holds open: tests have no hook at the end of a process, and some are killed.
-func start(folder string, ready func() error, environment []string, program string, arguments ...string) error {
+func start(folder string, credential *syscall.Credential, ready func() error, environment []string, program string, arguments ...string) error {
 	const script = `folder=$1; shift
 exec 3<&0
 "$@" </dev/null & server=$!
@@ -153,7 +154,7 @@ rm -rf "$folder"`
 	server := exec.Command("sh", append([]string{"-c", script, "sh", folder, program}, arguments...)...)
 	server.Stdin, server.Stdout, server.Stderr = held, log, log
 	server.Env = append(os.Environ(), environment...)
-	server.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C in a terminal is for the tests
+	server.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Credential: credential} // Ctrl-C in a terminal is for the tests
 	if err := server.Start(); err != nil {
 		return err
 	}
