@@ -61,17 +61,29 @@ func (c *Catalog) cleanUp(ctx context.Context, d store.Delivery) (task.Commit, e
 	for _, v := range versions {
 		for _, variant := range derivedVariants {
 			if err := c.blobs.Delete(ctx, blob.Derived(v.Version, variant)); err != nil {
-				return nil, blob.ForClients(err)
+				return nil, untilRemoved(err)
 			}
 		}
 		if err := c.removeCrops(ctx, v.Version); err != nil {
-			return nil, blob.ForClients(err)
+			return nil, untilRemoved(err)
 		}
 		if err := c.cleanUpOriginal(ctx, v.SHA256); err != nil {
-			return nil, blob.ForClients(err)
+			return nil, untilRemoved(err)
 		}
 	}
 	return nil, nil
+}
+
+// untilRemoved lets a removal be tried until it succeeds: what it does not remove,
+// nobody looks at any more.
+func untilRemoved(err error) error {
+	switch {
+	case errors.Is(err, blob.ErrUnavailable), errors.Is(err, blob.ErrFull):
+		return task.Outage("The storage failed for now.", err)
+	case errors.Is(err, store.ErrRemoving):
+		return task.Outage("Another server is removing the same file.", err)
+	}
+	return err
 }
 
 func (c *Catalog) cleanUpOriginal(ctx context.Context, text string) error {

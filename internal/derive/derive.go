@@ -121,9 +121,9 @@ func explain(err error, retries int) error {
 	case errors.Is(err, blob.ErrDamaged):
 		return task.Final("The original file is damaged in the storage.", err)
 	case errors.Is(err, blob.ErrFull):
-		return task.Retry("The storage is full.", err)
+		return task.Outage("The storage is full.", err)
 	case errors.Is(err, blob.ErrUnavailable):
-		return task.Retry("The storage failed for now.", err)
+		return task.Outage("The storage failed for now.", err)
 	}
 	return err
 }
