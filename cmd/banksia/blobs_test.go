@@ -87,8 +87,15 @@ func TestMoveToS3AndBack(t *testing.T) {
 	s.end(t, syscall.SIGKILL)
 	writePhotos(t, filepath.Join(p.dir, "photos"), 8)
 	p.mustRun(t, "import", "photos")
-	s = p.serve(t)
+	s = p.serve(t, "--redirect-media")
 	s.wantOriginals(t, key, 9)
+	if status, _ := s.upload(t, key, "large.jpg", bytes.NewReader(append(photo(101, 200, 100), make([]byte, 2<<20)...))); status != http.StatusCreated {
+		t.Errorf("a large upload: %d\n%s", status, s.log)
+	}
+	s.wantOriginals(t, key, 10)
+	if want := "status=307"; !strings.Contains(s.log.String(), want) {
+		t.Errorf("no %s in the log:\n%s", want, s.log)
+	}
 	if status := s.end(t, syscall.SIGTERM); status != 0 {
 		t.Fatalf("the server ends with %d: %s", status, s.log)
 	}
@@ -108,7 +115,7 @@ func TestMoveToS3AndBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	s = p.serve(t)
-	s.wantOriginals(t, key, 9)
+	s.wantOriginals(t, key, 10)
 
 	// A damaged file is told by name, and not copied.
 	damaged := ""

@@ -176,11 +176,7 @@ func (d *Deriver) Variant(ctx context.Context, v *banksia.Version, variant banks
 // OriginalURL is where a client gets an original by itself, past this server; ""
 // where the storage gives no such URLs.
 func (d *Deriver) OriginalURL(ctx context.Context, v *banksia.Version, options blob.PresignOptions) (string, error) {
-	presigner, ok := d.blobs.(blob.Presigner)
-	if !ok {
-		return "", nil
-	}
-	url, err := presigner.Presign(ctx, blob.Original(v.SHA256), options)
+	url, err := blob.Presign(ctx, d.blobs, blob.Original(v.SHA256), options)
 	return url, blob.ForClients(err)
 }
 

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -24,12 +25,12 @@ import (
 )
 
 // openThrough opens a bucket through a cable.
-func openThrough(t *testing.T) (*Store, *services.Cable) {
+func openThrough(t *testing.T, attempts int) (*Store, *services.Cable) {
 	t.Helper()
 	var cable *services.Cable
 	s := open(t, func(cfg *Config) {
 		cable = services.Proxy(t, strings.TrimPrefix(cfg.Endpoint, "http://"))
-		cfg.Endpoint, cfg.Attempts, cfg.PartSize = "http://"+cable.Address, 2, 5<<20
+		cfg.Endpoint, cfg.Attempts, cfg.PartSize = "http://"+cable.Address, attempts, 5<<20
 	})
 	return s, cable
 }
@@ -136,7 +137,7 @@ func digest(content []byte) banksia.Digest { return blobtest.Digest(content) }
 // stored, and it works again by itself.
 func TestCutWhileStoring(t *testing.T) {
 	t.Parallel()
-	s, cable := openThrough(t)
+	s, cable := openThrough(t, 1)
 	acknowledged := 0
 	for i, size := range []int{100_000, 12 << 20} {
 		for step := range 12 {
@@ -187,7 +188,7 @@ func TestCutWhileStoring(t *testing.T) {
 // While the server is away everything is ErrUnavailable, and then works again.
 func TestCutOff(t *testing.T) {
 	t.Parallel()
-	s, cable := openThrough(t)
+	s, cable := openThrough(t, 2)
 	content := blobtest.Bytes(3<<20, 1)
 	blobtest.Put(t, s, "a/b", content)
 	running, _, err := s.Open(t.Context(), "a/b")
@@ -224,6 +225,55 @@ func TestCutOff(t *testing.T) {
 	wantBytes(t, s, "a/b", content)
 }
 
+// What servers say that are full, too busy, or do not want.
+func TestAnswers(t *testing.T) {
+	t.Parallel()
+	cfg := open(t, func(cfg *Config) { cfg.Attempts = 1 }).cfg
+	for code, want := range map[string]struct {
+		status  int
+		meaning error
+	}{
+		"XMinioStorageFull": {http.StatusInsufficientStorage, blob.ErrFull},
+		"QuotaExceeded":     {http.StatusForbidden, blob.ErrFull},
+		"SlowDown":          {http.StatusServiceUnavailable, blob.ErrUnavailable},
+		"InternalError":     {http.StatusInternalServerError, blob.ErrUnavailable},
+		"AccessDenied":      {http.StatusForbidden, blob.ErrUnavailable},
+		"NoSuchBucket":      {http.StatusNotFound, blob.ErrUnavailable},
+		"NoSuchKey":         {http.StatusNotFound, blob.ErrNotExist},
+	} {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			io.Copy(io.Discard, r.Body)
+			if r.URL.Query().Has("list-type") && want.status >= 500 { // not for Check to refuse
+				w.WriteHeader(http.StatusServiceUnavailable)
+				return
+			}
+			w.Header().Set("Content-Type", "application/xml")
+			w.WriteHeader(want.status)
+			fmt.Fprintf(w, `<?xml version="1.0"?><Error><Code>%s</Code><Message>no</Message></Error>`, code)
+		}))
+		defer server.Close()
+		cfg.Endpoint = server.URL
+		s, err := Open(t.Context(), cfg)
+		if refused := err != nil; refused != (want.status < 500) {
+			t.Errorf("%s: opened with %v", code, err)
+		}
+		if s == nil { // it was refused; ask anyway
+			s = &Store{cfg: cfg, fetches: fetches{all: map[blob.Key]*fetched{}}}
+			client, err := minio.New(strings.TrimPrefix(server.URL, "http://"), &minio.Options{Creds: cfg.credentials(http.DefaultTransport, os.Getenv), Region: cfg.Region, MaxRetries: 1})
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.client.Client = client
+		}
+		if err := s.Put(t.Context(), "a/b", strings.NewReader("x")); !errors.Is(err, want.meaning) {
+			t.Errorf("%s: put: %v", code, err)
+		}
+		if _, _, err := s.Open(t.Context(), "a/b"); !errors.Is(err, want.meaning) {
+			t.Errorf("%s: open: %v", code, err)
+		}
+	}
+}
+
 // A server that takes connections and then says nothing does not hold anybody up.
 func TestSilentServer(t *testing.T) {
 	t.Parallel()
@@ -251,7 +301,7 @@ func TestSilentServer(t *testing.T) {
 // A download goes on where a connection broke.
 func TestCutWhileReading(t *testing.T) {
 	t.Parallel()
-	s, cable := openThrough(t)
+	s, cable := openThrough(t, 2)
 	content := blobtest.Bytes(32<<20, 1)
 	blobtest.Put(t, s, "a/b", content)
 	r, _, err := s.Open(t.Context(), "a/b")
