@@ -28,8 +28,11 @@ type dialect struct {
 	// takes those that are free and leaves out the others.
 	claimable string
 
-	// merged ends a query that merges streams in an order, inside of one that takes
-	// the first rows: the planner is to read the streams only so far.
+	// stream is a SELECT that is one of several in a UNION ALL, each read in an order.
+	// merged ends the UNION ALL, or a single stream, in that order, inside of a query
+	// that takes the first rows: the streams are to be read only so far, and the
+	// conditions of that query are not to be moved into them.
+	stream func(text, order string) string
 	merged func(order string) string
 
 	// columns selects table, name and type of the columns of all tables but the

@@ -27,8 +27,8 @@ var sqliteDialect = dialect{
 	},
 	beginRead:  "BEGIN",
 	beginWrite: "BEGIN IMMEDIATE",
-	// A limit, even one that cannot be reached, keeps SQLite from moving the
-	// conditions around it into the streams.
+	stream:     func(text, _ string) string { return text },
+	// A limit, even one that cannot be reached, is what SQLite does not look behind.
 	merged: func(order string) string { return order + " LIMIT 9223372036854775807" },
 	columns: `SELECT m.name, c.name, UPPER(c.type) FROM sqlite_master m JOIN pragma_table_info(m.name) c
 		WHERE m.type = 'table' AND m.name NOT LIKE 'search\_index%' ESCAPE '\' AND m.name NOT LIKE 'sqlite\_%' ESCAPE '\' ORDER BY m.name, c.cid`,
