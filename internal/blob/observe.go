@@ -57,6 +57,10 @@ type observed struct {
 
 func (o *observed) Check(ctx context.Context) error { return Check(ctx, o.Store) }
 
+func (o *observed) Presign(ctx context.Context, key Key, options PresignOptions) (string, error) {
+	return Presign(ctx, o.Store, key, options) // asks nobody
+}
+
 func (o *observed) Put(ctx context.Context, key Key, content io.Reader) error {
 	ctx, done := o.observer(ctx, "put")
 	err := o.Store.Put(ctx, key, content)

@@ -7,7 +7,9 @@
 package store
 
 import (
+	"cmp"
 	"context"
+	"crypto/rand"
 	"database/sql"
 	"database/sql/driver"
 	"errors"
@@ -42,6 +44,10 @@ type Config struct {
 	Now func() time.Time
 	// Patience is how long a change waits for its turn; 0: half a minute.
 	Patience time.Duration
+	// Process names this process to others that use the database at the same time;
+	// "": a name at random with URL, and none with Path, where there is one process at
+	// a time and takes over what the one before has left.
+	Process  string
 	Observer Observer // nil: nobody
 }
 
@@ -49,8 +55,6 @@ type Config struct {
 type Store struct {
 	dialect dialect
 	now     func() time.Time
-	// process names this process to others on the same database. SQLite has one at a
-	// time, so what an earlier one left is this one's.
 	process string
 	readers *pool
 	writer  *pool
@@ -92,9 +96,10 @@ func connect(cfg Config) (*Store, error) {
 	if cfg.Patience == 0 {
 		cfg.Patience = 30 * time.Second
 	}
-	s := &Store{now: cfg.Now, observer: cfg.Observer, turns: turns{patience: cfg.Patience, waiting: map[int64]*turn{}}}
+	s := &Store{now: cfg.Now, process: cfg.Process, observer: cfg.Observer, turns: turns{patience: cfg.Patience, waiting: map[int64]*turn{}}}
 	open := s.openSQLite
 	if cfg.URL != "" {
+		s.process = cmp.Or(cfg.Process, rand.Text())
 		open = s.openPostgres
 	}
 	if err := open(cfg); err != nil {
