@@ -32,6 +32,7 @@ type Pool struct {
 	patient  []*waiter
 	closed   bool
 	stopping sync.WaitGroup // the reapers of all workers
+	warned   sync.Once      // of what the workers' isolation lacks
 }
 
 // waiter is a job without a slot.
@@ -184,12 +185,24 @@ func (p *Pool) do(ctx context.Context, job request) (answer, error) {
 		if err != nil {
 			return answer{}, p.explain(ctx, job, err)
 		}
-		result, err := w.run(ctx, job)
+		laid, err := w.desk.lay(job)
+		if err != nil {
+			p.putWorker(w, 0)
+			return answer{}, err
+		}
+		result, err := w.run(ctx, laid)
 		if errors.Is(err, errNotStarted) && attempt == 1 && ctx.Err() == nil {
 			continue // the worker died while it was idle; that says nothing about the file
 		}
 		if err != nil {
 			return answer{}, p.explain(ctx, job, err)
+		}
+		if w.missing != "" {
+			p.warned.Do(func() { p.log.Warn("media workers are less isolated than they could be", "missing", w.missing) })
+		}
+		if err := w.desk.take(job, laid, result.Failure == nil); err != nil {
+			w.kill()
+			return answer{}, fmt.Errorf("media: %w", err)
 		}
 		p.putWorker(w, result.Resident)
 		if result.Failure != nil {
