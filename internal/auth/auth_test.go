@@ -224,7 +224,7 @@ func TestSignersAgree(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return signer, signer.Sign(banksia.VersionID{1}, banksia.VariantSmall, signer.Expiry())
+		return signer, signer.Sign(banksia.VersionID{1}, banksia.VariantSmall, signer.Expiry(t.Context()))
 	}
 	signer, one := sign(r.store)
 	if _, two := sign(r.open(t)); one != two {
@@ -233,7 +233,7 @@ func TestSignersAgree(t *testing.T) {
 	if _, two := sign(newRig(t).store); one == two {
 		t.Errorf("two databases sign alike: %s", one)
 	}
-	if left := time.Unix(signer.Expiry(), 0).Sub(r.now); left < 24*time.Hour { // behaviour 21.7
+	if left := time.Unix(signer.Expiry(t.Context()), 0).Sub(r.now); left < 24*time.Hour { // behaviour 21.7
 		t.Errorf("URLs work for %s", left)
 	}
 }

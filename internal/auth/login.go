@@ -267,6 +267,7 @@ func (l *Login) Exchange(ctx context.Context, state, code, verifier, problem str
 	if err != nil {
 		return "", user, err
 	}
+	l.sessions.keys.refresh(ctx)
 	err = l.store.Write(ctx, func(tx *store.Tx) error {
 		token, err = l.sessions.begin(tx, user.ID)
 		return err
