@@ -33,8 +33,8 @@ type Config struct {
 	// PublicURL is the origin that media URLs begin with, such as
 	// https://photos.example.org; "": the one that each request was sent to.
 	PublicURL string
-	// TrustForwarded takes the origin from X-Forwarded-Proto and -Host, which
-	// only a reverse proxy may set.
+	// TrustForwarded takes the origin from X-Forwarded-Proto and -Host, and the
+	// caller's address from -For, which only a reverse proxy may set.
 	TrustForwarded bool
 	// Pages answers what is no operation of the contract; nil: nobody does.
 	Pages *http.ServeMux
@@ -140,11 +140,11 @@ func (s *Server) handle(row route) {
 				return
 			}
 		}
-		caller := &scope
+		caller := scope.UserID.String()
 		if row.action == "" {
-			caller = nil
+			caller = s.caller(r)
 		}
-		if err := s.limits.check(w, r, row.pattern, caller, s.store.Now()); err != nil {
+		if err := s.limits.check(w, row.pattern, caller, s.store.Now()); err != nil {
 			s.fail(w, r, err)
 			return
 		}
@@ -197,6 +197,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	header := answer.Header()
 	header.Set(requestIDHeader, id)
 	header.Set("X-Content-Type-Options", "nosniff")
+	// What a page needs beyond this, it says itself.
+	header.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+	header.Set("Referrer-Policy", "no-referrer")
 	cors(header, r)
 	defer func() { s.logRequest(r, id, answer, time.Since(begin)) }() // also of what is cut off
 	defer func() {

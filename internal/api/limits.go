@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -47,16 +48,9 @@ type limits struct {
 
 // check takes the units of an operation; when the caller has too few left, it says
 // when to come back, in CodeRateLimited.
-func (l *limits) check(w http.ResponseWriter, r *http.Request, pattern string, scope *banksia.Scope, now time.Time) error {
+func (l *limits) check(w http.ResponseWriter, pattern, caller string, now time.Time) error {
 	if l.perMinute == 0 || unlimited[pattern] {
 		return nil
-	}
-	caller, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		caller = r.RemoteAddr
-	}
-	if scope != nil {
-		caller = scope.UserID.String()
 	}
 	cost := max(1, costs[pattern])
 	limiter := l.of(caller, now)
@@ -71,6 +65,22 @@ func (l *limits) check(w http.ResponseWriter, r *http.Request, pattern string, s
 	reservation.CancelAt(now)
 	header.Set("Retry-After-Ms", strconv.FormatInt(max(1, wait.Milliseconds()), 10))
 	return &banksia.Error{Code: banksia.CodeRateLimited, Message: fmt.Sprintf("You have used up your %d units a minute. Try again later.", l.perMinute), Retry: wait}
+}
+
+// caller is the address that a request comes from: that of the connection, or what
+// the proxy at its other end appended to X-Forwarded-For.
+func (s *Server) caller(r *http.Request) string {
+	if s.cfg.TrustForwarded {
+		all := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
+		if last := strings.TrimSpace(all[len(all)-1]); last != "" {
+			return last
+		}
+	}
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return r.RemoteAddr
+	}
+	return host
 }
 
 func (l *limits) of(caller string, now time.Time) *rate.Limiter {

@@ -455,6 +455,9 @@ func TestLoginAtIssuer(t *testing.T) {
 	local := strings.NewReplacer(cfg.API.PublicURL, s.URL)
 	page := open(t, client, s.URL+"/oauth/authorize?"+authorization(id, "http://127.0.0.1:5000/cb").Encode())
 	location = atIssuer(t, client, page.Header.Get("Location"), origin)
+	if page := open(t, browser(t), local.Replace(location)); page.StatusCode != 400 {
+		t.Errorf("another browser comes back from the issuer: %s", page.Status)
+	}
 	page = open(t, client, local.Replace(location))
 	if page.StatusCode != 200 {
 		t.Fatalf("back from the issuer: %s", page.Status)

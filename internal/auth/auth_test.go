@@ -296,31 +296,32 @@ func TestGuesses(t *testing.T) {
 	now := time.Unix(0, 0)
 	g := guesses{now: func() time.Time { return now }}
 	key := []string{"for a@b.c"}
-	for range freeGuesses - 1 {
-		g.wrong(key)
-	}
-	if wait := g.wait(key); wait > 0 {
-		t.Errorf("waits %s too early", wait)
+	for i := range freeGuesses {
+		if wait := g.begin(key); wait > 0 {
+			t.Errorf("waits %s before guess %d", wait, i)
+		}
 	}
 	last := time.Duration(0)
 	for range 30 {
-		g.wrong(key)
-		wait := g.wait(key)
-		if wait < last || wait > maxWait {
+		wait := g.begin(key)
+		if wait <= 0 || wait < last || wait > maxWait || g.begin(key) != wait {
 			t.Errorf("waits %s after %s", wait, last)
 		}
 		last = wait
 		now = now.Add(wait)
+		if wait := g.begin(key); wait > 0 { // and is wrong again
+			t.Errorf("waits %s more", wait)
+		}
 	}
-	if last != maxWait || g.wait([]string{"for d@e.f"}) > 0 {
+	if last != maxWait || g.begin([]string{"for d@e.f"}) > 0 {
 		t.Errorf("waits %s in the end", last)
 	}
 	g.right(key)
-	if g.wait(key) > 0 {
+	if g.begin(key) > 0 {
 		t.Error("waits though it was right")
 	}
 	for i := range 2 * maxGuessers {
-		g.wrong([]string{fmt.Sprint(i)})
+		g.begin([]string{fmt.Sprint(i)})
 	}
 	if len(g.by) > maxGuessers+1 {
 		t.Errorf("remembers %d", len(g.by))

@@ -80,10 +80,17 @@ func (o *OAuth) Register(ctx context.Context, name string, redirectURIs []string
 // mayRedirect tells whether codes may be sent to a URI: https, a loopback address,
 // or a scheme that an app owns, which holds a dot (RFC 8252, section 7.1).
 func mayRedirect(u *url.URL) bool {
-	if u.Fragment != "" || u.User != nil {
+	if u.Fragment != "" || u.User != nil || strings.ContainsFunc(u.Host, func(c rune) bool { return !isHostRune(c) }) {
 		return false
 	}
 	return u.Scheme == "https" && u.Host != "" || isLoopback(u) || strings.Contains(u.Scheme, ".")
+}
+
+// isHostRune tells whether a character may be in the name, or address and port, of
+// a host: what Go's parser takes beside these could add to the policy of the page
+// that asks the user.
+func isHostRune(c rune) bool {
+	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.ContainsRune("-._:[]", c)
 }
 
 // AuthorizationRequest is what a program asks of a user (RFC 6749, section 4.1.1).
@@ -221,7 +228,7 @@ func (o *OAuth) Consent(ctx context.Context, user banksia.UserID, r *Authorizati
 	}
 	state := newSecret("")
 	err = o.store.Write(ctx, func(tx *store.Tx) error {
-		login := banksia.Login{StateHash: hash(state), AuthorizationRequest: string(text), ExpiresAt: tx.Now().Add(loginLife)}
+		login := banksia.Login{StateHash: hash(state), AuthorizationRequest: string(text), ExpiresAt: tx.Now().Add(LoginLife)}
 		if err := tx.InsertLogin(&login); err != nil {
 			return err
 		}
