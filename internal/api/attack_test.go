@@ -303,3 +303,92 @@ func TestHostileNames(t *testing.T) {
 		}
 	}
 }
+
+// Whatever is sent to the server, and whatever goes wrong, no secret gets into the
+// log, though everything else does.
+func TestSecretsStayOutOfTheLog(t *testing.T) {
+	t.Parallel()
+	s := banksiatest.NewServer(t)
+	if err := auth.ResetPassword(t.Context(), s.Store, "owner@localhost", password); err != nil {
+		t.Fatal(err)
+	}
+	secrets := map[string]string{"the key": s.Key, "the local credential": s.Local, "the password": password, "a wrong password": "Tr0ub4dor&3", "a wrong key": "apikey_wrongbutsecret"}
+	client := browser(t)
+	target := begin(t, s)
+	wrong := submit(t, client, open(t, client, target), map[string]string{"email": "owner@localhost", "password": "Tr0ub4dor&3"})
+	location := submit(t, client, wrong, map[string]string{"email": "owner@localhost", "password": password}).Header.Get("Location")
+	back, err := url.Parse(location)
+	if err != nil {
+		t.Fatal(err)
+	}
+	secrets["the code"], secrets["the state"] = back.Query().Get("code"), back.Query().Get("state")
+	_, session := exchange(t, s, location, verifier)
+	secrets["the session"], secrets["the verifier"] = session.Token, verifier
+	secrets["a new key"] = func() string {
+		var key struct {
+			Secret string `json:"api_key"`
+		}
+		s.CallAs(t, session.Token, "POST", "/api/api-keys/", bodyOf{"name": "x", "actions": []string{"read"}, "library_scope_mode": "all_libraries"}).JSON(t, &key)
+		return key.Secret
+	}()
+	program := register(t, s, "http://127.0.0.1/cb")
+	allowed := submit(t, client, open(t, client, s.URL+"/oauth/authorize?"+authorization(program, "http://127.0.0.1:9/cb").Encode()), map[string]string{"email": "owner@localhost", "password": password, "answer": "allow"})
+	if back, err = allowed.Location(); err != nil {
+		t.Fatal(err)
+	}
+	secrets["the program's code"] = back.Query().Get("code")
+	answer, err := http.PostForm(s.URL+"/oauth/token", url.Values{"grant_type": {"authorization_code"}, "client_id": {program}, "code": {secrets["the program's code"]}, "code_verifier": {verifier}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	var tokens auth.Tokens
+	if err := json.NewDecoder(answer.Body).Decode(&tokens); err != nil {
+		t.Fatal(err)
+	}
+	secrets["the access token"], secrets["the refresh token"] = tokens.AccessToken, tokens.RefreshToken
+	photo := upload(t, s, "a.jpg", banksiatest.JPEG(t, 40, 40, 13))
+	signed, err := url.Parse(photo.AssetURLs["thumbnail"].URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	secrets["the signature"] = signed.Query().Get("signature")
+	for name, secret := range secrets {
+		if len(secret) < 8 {
+			t.Fatalf("%s is %q", name, secret)
+		}
+	}
+	spoil := func() {
+		for _, secret := range secrets {
+			s.CallAs(t, secret, "GET", "/api/users/me", nil)
+			s.CallAs(t, secret, "GET", "/api/assets?api_key="+url.QueryEscape(secret), nil)
+			s.CallAs(t, secret, "POST", "/api/albums", bodyOf{"name": secret, "description": 1})
+			s.CallAs(t, "", "POST", "/api/oauth/exchange", bodyOf{"code": secret, "state": secret, "error": secret, "code_verifier": secret})
+			s.CallAs(t, "", "POST", "/oauth/register", bodyOf{"redirect_uris": []string{secret}})
+			for _, path := range []string{"/oauth/token", "/oauth/revoke", "/oauth/authorize", "/login"} {
+				answer, err := http.PostForm(s.URL+path, url.Values{"token": {secret + "x"}, "code": {secret}, "refresh_token": {secret}, "state": {secret}, "password": {secret}, "grant_type": {"refresh_token"}, "client_id": {secret}})
+				if err != nil {
+					t.Fatal(err)
+				}
+				answer.Body.Close()
+			}
+			for _, path := range []string{"/oauth/callback?code=", "/login?state=", "/oauth/authorize?client_id=", signed.Path + "?expires=1&signature="} {
+				open(t, client, s.URL+path+url.QueryEscape(secret))
+			}
+		}
+	}
+	spoil()
+	s.CloseStore() // from now on everything goes wrong
+	spoil()
+	log := s.Log.String()
+	if !strings.Contains(log, "level=DEBUG") || !strings.Contains(log, "status=500") || !strings.Contains(log, "path=/oauth/token") {
+		t.Errorf("the log is too quiet to prove anything:\n%.2000s", log)
+	}
+	for name, secret := range secrets {
+		for _, form := range []string{secret, url.QueryEscape(secret)} {
+			if at := strings.Index(log, form); at >= 0 {
+				t.Errorf("the log has %s: %s", name, log[max(0, at-300):min(len(log), at+100)])
+			}
+		}
+	}
+}
