@@ -901,7 +901,7 @@ func TestStopDuringUpload(t *testing.T) {
 		t.Errorf("the second signal ends it with %d", got)
 	}
 	<-status
-	s = p.serve(t)
+	p.serve(t)
 	until(t, "the leftover is swept", func() bool { return files(t, p.data("blobs", "tmp")) == 0 })
 }
 

@@ -50,17 +50,17 @@ type Config struct {
 // Validate names the first setting that is out of range.
 func (c Config) Validate() error {
 	if c.Patience < 0 {
-		return fmt.Errorf("Patience must not be negative, got %s", c.Patience)
+		return fmt.Errorf("setting Patience must not be negative, got %s", c.Patience)
 	}
 	if c.RateLimit < 0 {
-		return fmt.Errorf("RateLimit must not be negative, got %d", c.RateLimit)
+		return fmt.Errorf("setting RateLimit must not be negative, got %d", c.RateLimit)
 	}
 	if c.PublicURL == "" {
 		return nil
 	}
 	u, err := url.Parse(c.PublicURL)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" {
-		return fmt.Errorf("PublicURL must be like https://photos.example.org, got %q", c.PublicURL)
+		return fmt.Errorf("setting PublicURL must be like https://photos.example.org, got %q", c.PublicURL)
 	}
 	return nil
 }

@@ -224,6 +224,7 @@ func attack(folder string) {
 	if os.Getenv("THEN") == "run for ever" {
 		must(allowTime(0))
 		for {
+			unix.Getpid()
 		}
 	}
 	os.Exit(0)
