@@ -13,8 +13,10 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/banksia-photos/banksia"
 	"github.com/banksia-photos/banksia/internal/auth"
 	"github.com/banksia-photos/banksia/internal/banksiatest"
+	"github.com/banksia-photos/banksia/internal/store"
 )
 
 // sentTo is a request to a server by another name than its own.
@@ -388,6 +390,26 @@ func TestSecretsStayOutOfTheLog(t *testing.T) {
 		for _, form := range []string{secret, url.QueryEscape(secret)} {
 			if at := strings.Index(log, form); at >= 0 {
 				t.Errorf("the log has %s: %s", name, log[max(0, at-300):min(len(log), at+100)])
+			}
+		}
+	}
+}
+
+// The work that is left of a deleted library belongs to none, and is nothing to a
+// key of other libraries.
+func TestTaskOfNoLibrary(t *testing.T) {
+	t.Parallel()
+	s := banksiatest.NewServer(t)
+	a := s.AddAssets(t, 1, func(int, *banksia.Asset, *banksia.Metadata) {})[0]
+	task := banksia.Task{UserID: s.Owner.ID, AssetID: &a.ID, Type: banksia.TaskReverseGeocode}
+	if err := s.Store.Write(t.Context(), func(tx *store.Tx) error { return tx.EnqueueTask(&task, "") }); err != nil {
+		t.Fatal(err)
+	}
+	narrow := s.NewKey(t, banksia.Actions, []banksia.LibraryID{s.Library})
+	for key, want := range map[string]int{s.Key: 200, narrow: 404} {
+		for _, id := range []string{task.ID.String(), task.DeliveryID} {
+			if answer := s.CallAs(t, key, "GET", "/api/tasks/"+id, nil); answer.Status != want {
+				t.Errorf("%d, not %d: %s", answer.Status, want, answer.Body)
 			}
 		}
 	}

@@ -327,3 +327,42 @@ func TestGuesses(t *testing.T) {
 		t.Errorf("remembers %d", len(g.by))
 	}
 }
+
+// Strangers who register programs without end do not keep others from it for long,
+// and do not push out what somebody uses.
+func TestRegisterWithoutEnd(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	o := NewOAuth(r.store, nil)
+	register := func() (banksia.OAuthClient, error) {
+		return o.Register(t.Context(), "a", []string{"https://a.example/"})
+	}
+	used, err := register()
+	if err != nil {
+		t.Fatal(err)
+	}
+	request := &AuthorizationRequest{ResponseType: "code", ClientID: used.ID, RedirectURI: "https://a.example/", CodeChallenge: strings.Repeat("A", 43), Method: "S256"}
+	if _, err := o.Grant(t.Context(), request, r.user.ID); err != nil {
+		t.Fatal(err)
+	}
+	r.write(t, func(tx *store.Tx) error {
+		for i := range maxClients - 1 {
+			if err := tx.InsertOAuthClient(&banksia.OAuthClient{ID: fmt.Sprint(i), CreatedAt: r.now}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if _, err := register(); err == nil {
+		t.Error("there is no end")
+	}
+	r.now = r.now.Add(unusedLife + time.Second)
+	for range 2 {
+		if _, err := register(); err != nil {
+			t.Errorf("an hour later: %v", err)
+		}
+	}
+	if _, err := o.Grant(t.Context(), request, r.user.ID); err != nil {
+		t.Errorf("the program that somebody uses: %v", err)
+	}
+}

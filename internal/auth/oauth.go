@@ -32,8 +32,10 @@ const (
 	accessLife    = time.Hour
 	refreshLife   = 30 * 24 * time.Hour
 	codeLife      = time.Minute
-	// maxClients bounds what strangers can register.
+	// maxClients bounds what strangers can register. When there are so many, those
+	// that nobody allowed anything within unusedLife make room.
 	maxClients = 10_000
+	unusedLife = time.Hour
 )
 
 // Scopes are what a program may ask for; each begins with its action.
@@ -70,7 +72,13 @@ func (o *OAuth) Register(ctx context.Context, name string, redirectURIs []string
 	}
 	c = banksia.OAuthClient{ID: newSecret("client_"), Name: name, RedirectURIs: redirectURIs, CreatedAt: o.store.Now()}
 	return c, o.store.Write(ctx, func(tx *store.Tx) error {
-		if n, err := tx.CountOAuthClients(); err != nil || n >= maxClients {
+		n, err := tx.CountOAuthClients()
+		if err == nil && n >= maxClients {
+			var removed int
+			removed, err = tx.DeleteUnusedOAuthClients(tx.Now().Add(-unusedLife))
+			n -= removed
+		}
+		if err != nil || n >= maxClients {
 			return errors.Join(err, oauthError("temporarily_unavailable", "too many programs are registered"))
 		}
 		return tx.InsertOAuthClient(&c)

@@ -175,6 +175,17 @@ func (tx *Tx) CountOAuthClients() (n int, err error) {
 	return n, err
 }
 
+// DeleteUnusedOAuthClients forgets the programs that were registered before a time
+// and that nobody allowed anything.
+func (tx *Tx) DeleteUnusedOAuthClients(before time.Time) (removed int, err error) {
+	result, err := tx.Exec(`DELETE FROM oauth_clients WHERE created_at < $1 AND NOT EXISTS (SELECT 1 FROM oauth_grants WHERE client_id = oauth_clients.id)`, before.UnixMicro())
+	if err != nil {
+		return 0, fmt.Errorf("delete unused OAuth clients: %w", err)
+	}
+	n, err := result.RowsAffected()
+	return int(n), err
+}
+
 // OAuthClient reads a registered program. A missing one is a banksia.Error with
 // CodeNotFound.
 func (tx *Tx) OAuthClient(id string) (c banksia.OAuthClient, err error) {
