@@ -579,6 +579,11 @@ func TestOAuth(t *testing.T) {
 	if status, body := redeem(code, verifier); status != 400 || body["error"] != "invalid_grant" {
 		t.Errorf("a code again: %d %v", status, body)
 	}
+	if got := s.CallAs(t, access, "GET", "/api/assets", nil); got.Status != 401 {
+		t.Errorf("the token of a code that came twice: %d", got.Status)
+	}
+	_, tokens = redeem(allow(), verifier)
+	access, _ = tokens["access_token"].(string)
 	if status, _ := redeem(allow(), "another verifier of at least forty-three characters"); status != 400 {
 		t.Errorf("another verifier: %d", status)
 	}

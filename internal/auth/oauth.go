@@ -276,20 +276,24 @@ type Tokens struct {
 	Scope        string `json:"scope"`
 }
 
-// Redeem turns an authorization code into tokens. A code works once; whoever
-// brings it a second time finds nothing.
+// Redeem turns an authorization code into tokens. A code works once; one that comes
+// a second time was stolen from somebody: all tokens of the grant end (OAuth 2.1,
+// section 4.1.3).
 func (o *OAuth) Redeem(ctx context.Context, client, code, redirectURI, verifier string) (tokens Tokens, err error) {
 	invalid := oauthError("invalid_grant", "the code is not valid, has expired, or was not given for this")
 	refused := false
 	err = o.store.Write(ctx, func(tx *store.Tx) error {
-		grant, err := tx.UseOAuthCode(hash(code))
+		grant, used, err := tx.UseOAuthCode(hash(code))
 		if banksia.ErrorCode(err) == banksia.CodeNotFound {
 			return invalid
 		}
 		if err != nil {
 			return err
 		}
-		if refused = grant.ClientID != client || redirectURI != "" && grant.RedirectURI != redirectURI || tx.Now().After(grant.CodeExpiresAt) || !fits(grant.CodeChallenge, verifier); refused {
+		if refused = used || grant.ClientID != client || redirectURI != "" && grant.RedirectURI != redirectURI || tx.Now().After(grant.CodeExpiresAt) || !fits(grant.CodeChallenge, verifier); refused {
+			if used {
+				return tx.RevokeOAuthGrant(grant.ID)
+			}
 			return nil // the code is used up all the same
 		}
 		tokens, err = issue(tx, &grant)

@@ -225,14 +225,15 @@ func scanGrant(row Row, more ...any) (g banksia.OAuthGrant, err error) {
 	return g, err
 }
 
-// UseOAuthCode finds the grant of an authorization code, which works once. A
-// missing one is a banksia.Error with CodeNotFound.
-func (tx *Tx) UseOAuthCode(codeHash []byte) (banksia.OAuthGrant, error) {
-	g, err := scanGrant(tx.QueryRow(`SELECT `+grantColumns+` FROM oauth_grants g WHERE g.code_hash = $1`, codeHash))
+// UseOAuthCode finds the grant of an authorization code, which works once, and tells
+// whether it was used before. A missing one is a banksia.Error with CodeNotFound.
+func (tx *Tx) UseOAuthCode(codeHash []byte) (g banksia.OAuthGrant, used bool, err error) {
+	g, err = scanGrant(tx.QueryRow(`SELECT `+grantColumns+` FROM oauth_grants g WHERE g.code_hash = $1`, codeHash))
 	if err == nil {
-		_, err = tx.Exec(`UPDATE oauth_grants SET code_hash = NULL WHERE id = $1`, g.ID)
+		used = g.CodeExpiresAt.UnixMicro() == 0
+		_, err = tx.Exec(`UPDATE oauth_grants SET code_expires_at = 0 WHERE id = $1`, g.ID)
 	}
-	return g, err
+	return g, used, err
 }
 
 // InsertOAuthToken keeps the hash of a token, and forgets those that have expired.
