@@ -76,6 +76,7 @@ type Server struct {
 	oauth    *auth.OAuth
 	signer   *auth.Signer
 	limits   limits
+	signIns  limits
 	mux      *http.ServeMux
 	muxes    []*http.ServeMux // in the order in which they are asked
 	document []byte           // openapi.yaml as JSON
@@ -96,7 +97,7 @@ func New(cfg Config, s *store.Store, c *catalog.Catalog, d *derive.Deriver, a *a
 	if err != nil {
 		return nil, err
 	}
-	server := &Server{cfg: cfg, store: s, catalog: c, deriver: d, auth: a, login: login, oauth: auth.NewOAuth(s, login), signer: signer, limits: limits{perMinute: cfg.RateLimit}, mux: http.NewServeMux(), document: document}
+	server := &Server{cfg: cfg, store: s, catalog: c, deriver: d, auth: a, login: login, oauth: auth.NewOAuth(s, login), signer: signer, limits: limits{perMinute: cfg.RateLimit}, signIns: limits{perMinute: signInsPerMinute}, mux: http.NewServeMux(), document: document}
 	for _, row := range server.routes() {
 		server.handle(row)
 	}
@@ -144,11 +145,15 @@ func (s *Server) handle(row route) {
 		if row.action == "" {
 			caller = s.caller(r)
 		}
-		if err := s.limits.check(w, row.pattern, caller, s.store.Now()); err != nil {
+		err := s.limits.check(w, row.pattern, caller, s.store.Now())
+		if err == nil && signingIn[row.pattern] {
+			err = s.signIns.check(w, row.pattern, caller, s.store.Now())
+		}
+		if err != nil {
 			s.fail(w, r, err)
 			return
 		}
-		err := row.handler(w, r, scope)
+		err = row.handler(w, r, scope)
 		if errors.Is(err, store.ErrBusy) && racing[row.pattern] {
 			err = &banksia.Error{Code: banksia.CodeConflict, Message: "Another change was faster. Try again.", Retry: time.Second, Err: err}
 		}

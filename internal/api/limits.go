@@ -35,6 +35,14 @@ var costs = map[string]int{
 // pictures of pages that were paid for.
 var unlimited = map[string]bool{"GET /api/server/ping": true, "GET /openapi.json": true, "GET /media/{version}/{variant}/{name}": true}
 
+// signingIn are the operations with which anybody can make the server write. They
+// are limited for each address also where nothing else is.
+var signingIn = map[string]bool{"GET /api/oauth/auth-url": true, "POST /api/oauth/exchange": true, "POST /login": true, "GET /oauth/authorize": true, "POST /oauth/authorize": true,
+	"GET /oauth/callback": true, "POST /oauth/token": true, "POST /oauth/revoke": true, "POST /oauth/register": true}
+
+// signInsPerMinute are enough for all people of a company behind one address.
+const signInsPerMinute = 300
+
 // maxCallers bounds how many callers are remembered at once.
 const maxCallers = 10_000
 

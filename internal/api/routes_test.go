@@ -65,6 +65,11 @@ func TestRoutes(t *testing.T) {
 			t.Errorf("%s is public, and no operation", pattern)
 		}
 	}
+	for pattern := range signingIn {
+		if Public[pattern] == "" {
+			t.Errorf("%s is limited for strangers, and not public", pattern)
+		}
+	}
 	for pattern := range costs {
 		if !known[pattern] {
 			t.Errorf("there is a cost of %s, which is no operation", pattern)
