@@ -121,13 +121,15 @@ func restrictFiles(d desk) error {
 	return nil
 }
 
-// programFolders hold programs and libraries.
+// programFolders hold programs and libraries: the usual ones, and where ffmpeg is
+// elsewhere, its own with the libraries beside it.
 func programFolders() []string {
 	folders := []string{"/usr", "/lib", "/lib64", "/bin", "/nix/store", "/gnu/store"}
 	for _, name := range []string{"ffmpeg", "ffprobe"} {
 		if path, err := exec.LookPath(name); err == nil {
 			if path, err = filepath.EvalSymlinks(path); err == nil {
-				folders = append(folders, filepath.Dir(path))
+				bin := filepath.Dir(path)
+				folders = append(folders, bin, filepath.Join(bin, "../lib"), filepath.Join(bin, "../lib64"))
 			}
 		}
 	}
