@@ -14,6 +14,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/banksia-photos/banksia"
 )
 
 // TestWorkerHoldsNothing looks at a worker from outside: its environment, open
@@ -277,5 +279,47 @@ func TestHostileWorker(t *testing.T) {
 				t.Errorf("%s: %s", name, outcome)
 			}
 		}
+	}
+}
+
+// TestDeskOnAnotherFileSystem: where no hard link can be made, files are copied,
+// and an original is never written into.
+func TestDeskOnAnotherFileSystem(t *testing.T) {
+	t.Parallel()
+	elsewhere, err := os.MkdirTemp("/dev/shm", "banksia-test-*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(elsewhere) })
+	pool := newPool(t, func(c *Config) { c.TempDir = t.TempDir() })
+	picture := encodePNG(t, quarters(40, 30, cornerColours))
+	path := write(t, elsewhere, "good.png", picture)
+	order := Order{banksia.VariantThumbnail, write(t, elsewhere, "drawn", []byte("what was there before, and is longer than nothing"))}
+	kept := filepath.Join(elsewhere, "kept")
+	if err := os.Link(order.Path, kept); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if drawn, err := pool.Draw(t.Context(), path, Formats[1], []Order{order}); err != nil || drawn[0].Width != 40 {
+			t.Fatalf("%+v, %v", drawn, err)
+		}
+	}
+	for name, want := range map[string]string{path: string(picture), kept: "what was there before, and is longer than nothing"} {
+		if content, err := os.ReadFile(name); err != nil || string(content) != want {
+			t.Errorf("%s is now %q, %v", name, content, err)
+		}
+	}
+	if content, err := os.ReadFile(order.Path); err != nil || !bytes.HasPrefix(content, []byte{0xff, 0xd8}) {
+		t.Errorf("drawn: %q, %v", content, err)
+	}
+	d, err := newDesk(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.lay(request{Path: path}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.lay(request{Path: path}); err == nil {
+		t.Error("a second file is laid over the first")
 	}
 }

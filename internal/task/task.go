@@ -57,7 +57,7 @@ func (c Config) Validate() error {
 	case c.Attempts < 1:
 		return fmt.Errorf("setting Attempts must be 1 or more, got %d", c.Attempts)
 	case c.Backoff <= 0 || c.Lease <= 0 || c.Timeout <= 0:
-		return errors.New("Backoff, Lease and Timeout must be positive")
+		return errors.New("settings Backoff, Lease and Timeout must be positive")
 	}
 	return nil
 }
