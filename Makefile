@@ -12,6 +12,9 @@ PLACES := internal/place/data/places.bin
 # between goroutines. The others would double the time and find nothing.
 RACE := ./internal/task ./internal/catalog ./internal/auth ./internal/blob/... ./internal/api
 
+# Packages whose tests also run on PostgreSQL: those that speak SQL, and the API.
+ENGINES := ./internal/store ./internal/task ./internal/auth ./internal/catalog ./internal/derive ./internal/api
+
 .PHONY: help run build test check verify vulncheck generate fmt bench load fuzz
 
 help: ## explain the targets
@@ -39,6 +42,7 @@ check: $(PLACES)
 	go vet ./...
 	go tool staticcheck ./...
 	go test -timeout 12m ./...
+	BANKSIA_TEST_ENGINE=postgres go test -timeout 12m $(ENGINES)
 	go test -race -timeout 12m $(RACE)
 	@echo "All tests passed."
 

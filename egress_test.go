@@ -5,7 +5,9 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"path"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,12 +17,17 @@ import (
 // reaching are the parts of packages with which a program calls others, or starts
 // programs that could.
 var reaching = map[string][]string{
-	"net/http":                          {"Get", "Head", "Post", "PostForm", "Client", "Transport", "DefaultClient", "DefaultTransport"},
-	"net":                               {"Dial", "DialTimeout", "DialTCP", "DialUDP", "DialUnix", "DialIP", "Dialer", "LookupHost", "LookupIP", "LookupAddr", "LookupCNAME", "LookupSRV", "LookupTXT", "LookupMX", "LookupNS", "Resolver", "DefaultResolver"},
-	"crypto/tls":                        {"Dial", "DialWithDialer", "Dialer"},
-	"net/smtp":                          {"SendMail", "Dial"},
-	"net/rpc":                           {"Dial", "DialHTTP"},
-	"net/http/httputil":                 {"ReverseProxy", "NewSingleHostReverseProxy"},
+	"net/http":                        {"Get", "Head", "Post", "PostForm", "Client", "Transport", "DefaultClient", "DefaultTransport"},
+	"net":                             {"Dial", "DialTimeout", "DialTCP", "DialUDP", "DialUnix", "DialIP", "Dialer", "LookupHost", "LookupIP", "LookupAddr", "LookupCNAME", "LookupSRV", "LookupTXT", "LookupMX", "LookupNS", "Resolver", "DefaultResolver"},
+	"crypto/tls":                      {"Dial", "DialWithDialer", "Dialer"},
+	"net/smtp":                        {"SendMail", "Dial"},
+	"net/rpc":                         {"Dial", "DialHTTP"},
+	"net/http/httputil":               {"ReverseProxy", "NewSingleHostReverseProxy"},
+	"github.com/minio/minio-go/v7":    {"New"},
+	"github.com/jackc/pgx/v5":         {"Connect", "ConnectConfig"},
+	"github.com/jackc/pgx/v5/stdlib":  {"OpenDB", "OpenDBFromPool", "GetConnector"},
+	"github.com/jackc/pgx/v5/pgxpool": {"New", "NewWithConfig"},
+	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp": {"New", "NewClient"},
 	"os/exec":                           {"Command", "CommandContext", "Cmd"},
 	"github.com/coreos/go-oidc/v3/oidc": {"NewProvider", "NewRemoteKeySet", "ClientContext"},
 }
@@ -30,6 +37,11 @@ var reaching = map[string][]string{
 // somewhere.
 var reachers = map[string]string{
 	"internal/auth/login.go":           "the OpenID Connect issuer of the settings",
+	"internal/blob/s3/config.go":       "the S3 server of the settings",
+	"internal/blob/s3/s3.go":           "the same",
+	"internal/blob/s3/transport.go":    "the same",
+	"internal/store/postgres.go":       "the database of the settings",
+	"internal/telemetry/trace.go":      "the collector of traces of the environment",
 	"internal/importer/client.go":      "the server that the person at the command line names",
 	"cmd/banksia/local.go":             "the server on the data folder",
 	"cmd/banksia/healthcheck.go":       "the server at the address of the settings",
@@ -46,19 +58,19 @@ var reachers = map[string]string{
 func TestWhoCallsOthers(t *testing.T) {
 	t.Parallel()
 	found := map[string][]string{}
-	err := filepath.WalkDir(".", func(path string, entry fs.DirEntry, err error) error {
-		if err != nil || entry.IsDir() && (entry.Name() == "testdata" || entry.Name() == "banksiatest" || entry.Name() == "clients" || strings.HasPrefix(entry.Name(), ".") && path != ".") {
+	err := filepath.WalkDir(".", func(name string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() && (entry.Name() == "testdata" || entry.Name() == "banksiatest" || entry.Name() == "clients" || strings.HasPrefix(entry.Name(), ".") && name != ".") {
 			if err == nil {
 				err = fs.SkipDir
 			}
 			return err
 		}
-		if entry.IsDir() || filepath.Ext(path) != ".go" || strings.HasSuffix(path, "_test.go") {
+		if entry.IsDir() || filepath.Ext(name) != ".go" || strings.HasSuffix(name, "_test.go") {
 			return nil
 		}
-		uses, err := usesIn(path)
+		uses, err := usesIn(name)
 		if len(uses) > 0 {
-			found[filepath.ToSlash(path)] = uses
+			found[filepath.ToSlash(name)] = uses
 		}
 		return err
 	})
@@ -77,9 +89,11 @@ func TestWhoCallsOthers(t *testing.T) {
 	}
 }
 
+var majorVersion = regexp.MustCompile(`/v\d+$`)
+
 // usesIn lists what a file uses of reaching.
-func usesIn(path string) (uses []string, err error) {
-	file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.SkipObjectResolution)
+func usesIn(name string) (uses []string, err error) {
+	file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.SkipObjectResolution)
 	if err != nil {
 		return nil, err
 	}
@@ -89,7 +103,7 @@ func usesIn(path string) (uses []string, err error) {
 		if err != nil {
 			return nil, err
 		}
-		name := imported[strings.LastIndexByte(imported, '/')+1:]
+		name := strings.TrimSuffix(path.Base(majorVersion.ReplaceAllString(imported, "")), "-go")
 		if spec.Name != nil {
 			name = spec.Name.Name
 		}

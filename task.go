@@ -15,6 +15,9 @@ const (
 	TaskVersionCleanup  TaskType = "asset_version_storage_cleanup" // files of deleted versions
 )
 
+// TaskTypes are all of them.
+var TaskTypes = []TaskType{TaskDisplayProxy, TaskThumbHash, TaskReverseGeocode, TaskVideoMetadata, TaskVideoThumbnails, TaskStorageCleanup, TaskVersionCleanup}
+
 // TaskStatus is the state of a task: pending -> started -> success or failure.
 // A task that waits for a retry stays started.
 type TaskStatus string

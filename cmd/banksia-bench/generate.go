@@ -75,7 +75,7 @@ func (g *generator) run(ctx context.Context, s *store.Store) error {
 	start := time.Now()
 	user := banksia.NewID[banksia.UserID](start)
 	g.library = banksia.NewID[banksia.LibraryID](start)
-	err := s.Write(ctx, func(tx *store.Tx) error {
+	err := s.Change(ctx, user, func(tx *store.Tx) error {
 		now := start.UnixMicro()
 		if _, err := tx.Exec(`INSERT INTO users (id, email, is_active, is_superuser, is_verified, created_at, updated_at) VALUES ($1, 'owner@localhost', TRUE, TRUE, TRUE, $2, $2)`, user, now); err != nil {
 			return err
@@ -101,7 +101,7 @@ func (g *generator) run(ctx context.Context, s *store.Store) error {
 	span := 20 * 365 * 24 * time.Hour
 	for trip := 0; g.made < g.total; trip++ {
 		begin := now.Add(-span + time.Duration(float64(span)*float64(g.made)/float64(g.total)))
-		if err := s.Write(ctx, func(tx *store.Tx) error { return g.trip(tx, trip, begin) }); err != nil {
+		if err := s.Change(ctx, user, func(tx *store.Tx) error { return g.trip(tx, trip, begin) }); err != nil {
 			return err
 		}
 		if trip%50 == 0 || g.made == g.total {

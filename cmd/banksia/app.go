@@ -16,28 +16,32 @@ import (
 	"github.com/banksia-photos/banksia"
 	"github.com/banksia-photos/banksia/internal/api"
 	"github.com/banksia-photos/banksia/internal/auth"
-	"github.com/banksia-photos/banksia/internal/blob/local"
+	"github.com/banksia-photos/banksia/internal/blob"
 	"github.com/banksia-photos/banksia/internal/catalog"
 	"github.com/banksia-photos/banksia/internal/derive"
 	"github.com/banksia-photos/banksia/internal/media"
 	"github.com/banksia-photos/banksia/internal/place"
 	"github.com/banksia-photos/banksia/internal/store"
 	"github.com/banksia-photos/banksia/internal/task"
+	"github.com/banksia-photos/banksia/internal/telemetry"
 	"github.com/banksia-photos/banksia/internal/web"
 )
 
 // app is the whole program on one data folder.
 type app struct {
-	settings *settings
-	logger   *slog.Logger
-	lock     *os.File
-	store    *store.Store
-	blobs    *local.Store
-	media    *media.Pool
-	runner   *task.Runner
-	catalog  *catalog.Catalog
-	auth     *auth.Authenticator
-	server   *http.Server
+	settings  *settings
+	logger    *slog.Logger
+	lock      *os.File
+	telemetry *telemetry.Telemetry
+	store     *store.Store
+	blobs     blob.Store
+	media     *media.Pool
+	runner    *task.Runner
+	catalog   *catalog.Catalog
+	auth      *auth.Authenticator
+	handler   *api.Server
+	server    *http.Server
+	metrics   *http.Server // nil: nobody asks
 
 	owner      banksia.User
 	credential string // of the owner, while this process runs
@@ -50,7 +54,8 @@ type app struct {
 
 // newApp opens the data folder, whose lock it takes over, and puts the parts
 // together. A second program on the same SQLite file and the same queue would take
-// the first one's work for abandoned, hence the lock.
+// the first one's work for abandoned, hence the lock; nodes that share a PostgreSQL
+// database each have a data folder of their own.
 func newApp(ctx context.Context, cfg *settings, logger *slog.Logger, lock *os.File) (a *app, err error) {
 	a = &app{settings: cfg, logger: logger, lock: lock, failed: make(chan error, 1)}
 	defer func() {
@@ -61,13 +66,18 @@ func newApp(ctx context.Context, cfg *settings, logger *slog.Logger, lock *os.Fi
 	if err := withdraw(cfg.data); err != nil {
 		return a, err
 	}
-	if a.store, err = openStore(ctx, cfg.data); err != nil {
+	if err := a.newTelemetry(ctx); err != nil {
 		return a, err
 	}
-	if a.blobs, err = local.Open(blobFolder(cfg.data)); err != nil {
-		return a, explainAccess("use the folder of originals", err)
+	if a.store, err = openStore(ctx, cfg, a.telemetry.Transactions()); err != nil {
+		return a, err
 	}
-	cfg.media.Logger, cfg.media.TempDir, cfg.task.Logger = logger, a.blobs.TempDir(), logger
+	if a.blobs, err = openBlobs(ctx, cfg); err != nil {
+		return a, err
+	}
+	blobs := blob.Observed(a.blobs, a.telemetry.Blobs())
+	cfg.media.Logger, cfg.media.TempDir, cfg.task.Logger, cfg.task.Observer = logger, a.blobs.TempDir(), logger, a.telemetry.Tasks()
+	cfg.task.Shared = cfg.databaseURL != ""
 	if a.media, err = media.New(cfg.media); err != nil {
 		return a, err
 	}
@@ -78,8 +88,8 @@ func newApp(ctx context.Context, cfg *settings, logger *slog.Logger, lock *os.Fi
 	if !places.HasNames() {
 		logger.Warn("this build has no place names; only time zones are found")
 	}
-	deriver := derive.New(a.store, a.blobs, a.media, places, a.runner)
-	a.catalog = catalog.New(a.store, a.blobs, a.media, a.runner, logger)
+	deriver := derive.New(a.store, blobs, a.media, places, a.runner)
+	a.catalog = catalog.New(a.store, blobs, a.media, a.runner, logger)
 	if a.owner, _, err = a.catalog.Setup(ctx); err != nil {
 		return a, err
 	}
@@ -91,12 +101,13 @@ func newApp(ctx context.Context, cfg *settings, logger *slog.Logger, lock *os.Fi
 		return a, err
 	}
 	a.credential = a.auth.AllowLocal(a.owner.ID)
-	handler, err := api.New(api.Config{RateLimit: cfg.rateLimit, PublicURL: cfg.publicURL, TrustForwarded: cfg.trustForwarded, Pages: web.Handler(), Logger: logger}, a.store, a.catalog, deriver, a.auth, auth.NewLogin(cfg.login, a.store, a.auth), signer)
+	a.handler, err = api.New(api.Config{Checks: a.checks(), Observer: a.telemetry.Requests(), RateLimit: cfg.rateLimit, PublicURL: cfg.publicURL, RedirectMedia: cfg.redirectMedia, TrustForwarded: cfg.trustForwarded, Pages: web.Handler(), Logger: logger}, a.store, a.catalog, deriver, a.auth, auth.NewLogin(cfg.login, a.store, a.auth), signer)
 	if err != nil {
 		return a, err
 	}
+	a.watch()
 	a.server = &http.Server{
-		Handler: a.requests.count(handler),
+		Handler: a.requests.count(a.handler),
 		// No limit on a whole request: an upload of gigabytes may take long.
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
@@ -108,8 +119,10 @@ func newApp(ctx context.Context, cfg *settings, logger *slog.Logger, lock *os.Fi
 }
 
 // openStore opens the database and says what to do about a newer one.
-func openStore(ctx context.Context, folder string) (*store.Store, error) {
-	s, err := store.Open(ctx, store.Config{Path: databaseFile(folder)})
+func openStore(ctx context.Context, cfg *settings, observer store.Observer) (*store.Store, error) {
+	database := cfg.database()
+	database.Observer = observer
+	s, err := store.Open(ctx, database)
 	if errors.Is(err, store.ErrNewerDatabase) {
 		return nil, fmt.Errorf("%w; start that version again (this is %s), nothing was changed", err, version)
 	}
@@ -124,8 +137,7 @@ func (a *app) start(ctx context.Context, listener net.Listener) (err error) {
 			err = errors.Join(err, a.close())
 		}
 	}()
-	begin := a.store.Now()
-	if n, err := a.blobs.SweepTemp(begin); err != nil {
+	if n, err := blob.SweepTemp(a.blobs, time.Now()); err != nil {
 		return err
 	} else if n > 0 {
 		a.logger.Info("removed cut off uploads", "files", n)
@@ -137,13 +149,7 @@ func (a *app) start(ctx context.Context, listener net.Listener) (err error) {
 	a.runner.Start(running)
 	a.background.Go(func() { a.auth.Run(running) })
 	a.background.Go(func() { a.catalog.Maintain(running, time.Duration(a.settings.retentionDays)*24*time.Hour) })
-	a.background.Go(func() {
-		if n, err := a.catalog.SweepOriginals(running, begin); err != nil && running.Err() == nil {
-			a.logger.Error("sweep originals", "error", err)
-		} else if n > 0 {
-			a.logger.Info("removed originals of unfinished uploads", "files", n)
-		}
-	})
+	a.background.Go(func() { a.catalog.SweepUploads(running) })
 	a.background.Go(func() {
 		if err := a.server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 			a.failed <- fmt.Errorf("serve: %w", err)
@@ -165,6 +171,9 @@ func (a *app) shutdown(ctx context.Context) error {
 	a.stop()
 	closeErr := a.server.Close() // ends the connections, and so their handlers
 	a.requests.wait()
+	if a.metrics != nil {
+		closeErr = errors.Join(closeErr, a.metrics.Close())
+	}
 	a.background.Wait()
 	return errors.Join(closeErr, withdraw(a.settings.data), a.close())
 }
@@ -176,9 +185,17 @@ func (a *app) shutdownWithin() error {
 	return a.shutdown(ctx)
 }
 
+// lastTraces is how long a stopping server waits for the receiver of its traces.
+const lastTraces = 2 * time.Second
+
 // close frees what newApp opened, the lock last.
 func (a *app) close() error {
 	var errs []error
+	if a.telemetry != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), lastTraces)
+		defer cancel()
+		errs = append(errs, a.telemetry.Close(ctx))
+	}
 	if a.media != nil {
 		errs = append(errs, a.media.Close())
 	}

@@ -936,7 +936,7 @@ func TestNewerDatabase(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = st.Write(t.Context(), func(tx *store.Tx) error {
+	err = st.ChangeAll(t.Context(), nil, func(tx *store.Tx) error {
 		_, err := tx.Exec(`INSERT INTO schema_migrations (version, name, applied_at) VALUES (9999, 'from the future', 0)`)
 		return err
 	})

@@ -17,6 +17,7 @@ import (
 //	banksia.db      the database, with -wal and -shm beside it while it is open
 //	banksia.conf    settings, if there are any
 //	blobs/          originals and previews, and files on their way there; or a link
+//	tmp/            files on their way, where originals and previews are in S3
 //	lock            locked while a program runs on the folder
 //	server.json     where that program is, for others of the same user
 

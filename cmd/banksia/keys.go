@@ -132,7 +132,7 @@ func runCreateKey(ctx context.Context, args []string, std stdio) error {
 	if request.name == "" {
 		return &usageError{set.Name(), errors.New("--name is missing")}
 	}
-	return withOwner(ctx, cfg.data, true, std, func(s *store.Store, owner banksia.User) error {
+	return withOwner(ctx, cfg, true, std, func(s *store.Store, owner banksia.User) error {
 		libraries, err := request.findLibraries(ctx, s, owner)
 		if err != nil {
 			return err
@@ -182,7 +182,7 @@ func runListKeys(ctx context.Context, args []string, std stdio) error {
 	if err := cfg.loadAll(set, listKeysUsage, args, std); err != nil {
 		return err
 	}
-	return withOwner(ctx, cfg.data, false, std, func(s *store.Store, owner banksia.User) error {
+	return withOwner(ctx, cfg, false, std, func(s *store.Store, owner banksia.User) error {
 		keys, err := s.ListAPIKeys(ctx, owner.ID)
 		if err != nil {
 			return err
@@ -224,7 +224,7 @@ func runRevokeKey(ctx context.Context, args []string, std stdio) error {
 	if err != nil {
 		return &usageError{set.Name(), fmt.Errorf("%q is not the ID of a key: %w", rest[0], err)}
 	}
-	return withOwner(ctx, cfg.data, false, std, func(s *store.Store, owner banksia.User) error {
+	return withOwner(ctx, cfg, false, std, func(s *store.Store, owner banksia.User) error {
 		err := s.Write(ctx, func(tx *store.Tx) error { return tx.RevokeAPIKey(owner.ID, id) })
 		if banksia.ErrorCode(err) == banksia.CodeNotFound {
 			return fmt.Errorf("there is no key with the ID %s", id)
@@ -245,7 +245,7 @@ func runRotateSigning(ctx context.Context, args []string, std stdio) error {
 	if len(rest) > 0 {
 		return &usageError{set.Name(), fmt.Errorf("unexpected argument %q", rest[0])}
 	}
-	return withOwner(ctx, cfg.data, false, std, func(s *store.Store, _ banksia.User) error {
+	return withOwner(ctx, cfg, false, std, func(s *store.Store, _ banksia.User) error {
 		if err := auth.RotateSigningKeys(ctx, s, atOnce); err != nil {
 			return err
 		}
@@ -254,34 +254,39 @@ func runRotateSigning(ctx context.Context, args []string, std stdio) error {
 	})
 }
 
-// withOwner opens the database of a data folder, also while a server runs on it.
-// An empty folder gets its owner if setup says so.
-func withOwner(ctx context.Context, folder string, setup bool, std stdio, f func(*store.Store, banksia.User) error) error {
-	_, err := os.Stat(databaseFile(folder))
-	if errors.Is(err, fs.ErrNotExist) && !setup {
-		return fmt.Errorf("there is no library in %s; say where it is with --data", folder)
+// withOwner opens the database, also while servers run on it. An empty one gets its
+// owner if setup says so.
+func withOwner(ctx context.Context, cfg *settings, setup bool, std stdio, f func(*store.Store, banksia.User) error) error {
+	if cfg.databaseURL == "" {
+		_, err := os.Stat(databaseFile(cfg.data))
+		if errors.Is(err, fs.ErrNotExist) && !setup {
+			return fmt.Errorf("there is no library in %s; say where it is with --data", cfg.data)
+		}
+		lock, running, err := lockOrFind(ctx, cfg.data)
+		if err != nil {
+			return err
+		}
+		if lock != nil {
+			defer lock.Close()
+		} else if running.Version != version {
+			// To open a database is to migrate it, and the server would not know the
+			// newer form.
+			return fmt.Errorf("the server on %s is version %s and this is %s: use the same, or stop it first", cfg.data, running.Version, version)
+		}
 	}
-	lock, running, err := lockOrFind(ctx, folder)
-	if err != nil {
-		return err
-	}
-	if lock != nil {
-		defer lock.Close()
-	} else if running.Version != version {
-		// To open a database is to migrate it, and the server would not know the
-		// newer form.
-		return fmt.Errorf("the server on %s is version %s and this is %s: use the same, or stop it first", folder, running.Version, version)
-	}
-	s, err := openStore(ctx, folder)
+	s, err := openStore(ctx, cfg, nil)
 	if err != nil {
 		return err
 	}
 	defer s.Close()
 	owner, err := s.Owner(ctx)
 	if setup && banksia.ErrorCode(err) == banksia.CodeNotFound {
-		fmt.Fprintf(std.err, "banksia keys: made a library in %s\n", folder)
+		fmt.Fprintf(std.err, "banksia: made a library in the empty database\n")
 		// Setup needs nothing but the store.
 		owner, _, err = catalog.New(s, nil, nil, nil, nil).Setup(ctx)
+	}
+	if banksia.ErrorCode(err) == banksia.CodeNotFound {
+		return errors.New("the database has no owner yet: start the server first")
 	}
 	if err != nil {
 		return err

@@ -72,6 +72,10 @@ func serve(ctx context.Context, args []string, std stdio) error {
 		return errors.Join(explainListen(cfg.listen, err), lock.Close())
 	}
 	defer listener.Close()
+	metrics, err := cfg.listenMetrics()
+	if err != nil {
+		return errors.Join(err, lock.Close())
+	}
 	a, err := newApp(ctx, cfg, logger, lock)
 	if err != nil {
 		return err
@@ -79,12 +83,16 @@ func serve(ctx context.Context, args []string, std stdio) error {
 	if err := a.start(ctx, listener); err != nil {
 		return err
 	}
+	if metrics != nil {
+		a.serveMetrics(metrics)
+	}
 	if err := a.welcome(ctx, listener.Addr().(*net.TCPAddr), std); err != nil {
 		return errors.Join(err, a.shutdownWithin())
 	}
 	select {
 	case <-ctx.Done():
-		logger.Info("stopping", "grace", cfg.grace)
+		logger.Info("stopping", "drain", cfg.drain, "grace", cfg.grace)
+		a.drain()
 	case err = <-a.failed:
 	}
 	return errors.Join(err, a.shutdownWithin())

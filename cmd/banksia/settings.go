@@ -14,19 +14,26 @@ import (
 	"github.com/banksia-photos/banksia/internal/auth"
 	"github.com/banksia-photos/banksia/internal/config"
 	"github.com/banksia-photos/banksia/internal/media"
+	"github.com/banksia-photos/banksia/internal/store"
 	"github.com/banksia-photos/banksia/internal/task"
+	"github.com/banksia-photos/banksia/internal/telemetry"
 )
 
 // settings is what the operator may say about the server.
 type settings struct {
 	listen         string
+	metricsListen  string // "": no metrics
 	data           string
+	databaseURL    string // "": the database is a file in the data folder
+	blobs          string // "": the folder blobs in the data folder
+	redirectMedia  bool
 	config         string
 	publicURL      string
 	trustForwarded bool
 	logFormat      string
 	logLevel       slog.Level
 	grace          time.Duration
+	drain          time.Duration
 	retentionDays  int // 0: for ever
 	rateLimit      int // units a minute; 0: any number
 	login          auth.LoginConfig
@@ -48,6 +55,8 @@ func (s *settings) addFlags(set *flag.FlagSet) {
 	s.addDataFlags(set)
 	s.addListenFlag(set)
 	config.Text(set, &s.publicURL, "public-url", "`URL` under which clients reach the server, such as https://photos.example.org; links to photos begin with it. When not given, they begin with the address that each request was sent to", config.Origin)
+	config.Text(set, &s.blobs, "blobs", "`LOCATION` of originals and previews: s3://BUCKET/PREFIX?endpoint=URL&region=NAME for a server that speaks S3. When not given, the folder blobs in the data folder. Keys are found as other S3 programs do, such as in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY", checkLocation)
+	config.Switch(set, &s.redirectMedia, "redirect-media", "with S3, send clients of large originals there by a URL that works for some hours, instead of passing the bytes through; clients must be able to reach it, see public-endpoint in docs/storage.md")
 	config.Switch(set, &s.trustForwarded, "trust-forwarded", "take the address that a request was sent to from X-Forwarded-Proto and X-Forwarded-Host, and whom it comes from out of X-Forwarded-For; only behind a reverse proxy that sets the first two and appends to the third")
 	config.Integer(set, &s.media.Workers, "workers", "`NUMBER` of processes that decode photos and videos at once", 1, 1024, 1)
 	config.Integer(set, &s.media.MemoryLimit, "worker-memory", "memory in `MEGABYTES` (2^20 bytes) that one decoding process may use", 256, 1<<20, 1<<20)
@@ -65,6 +74,8 @@ func (s *settings) addFlags(set *flag.FlagSet) {
 	config.Integer(set, &s.rateLimit, "rate-limit", "`NUMBER` of units that a user may use up in a minute; most requests are one unit, uploads and searches are five. 0: any number", 0, 1<<30, 1)
 	config.Integer(set, &s.retentionDays, "trash-retention-days", "`NUMBER` of days after which what is in the trash is deleted for good; 0 keeps it for ever", 0, 36500, 1)
 	config.Duration(set, &s.grace, "grace", "`TIME` that uploads and tasks under way have to finish when the server is told to stop", 0, time.Hour)
+	config.Duration(set, &s.drain, "drain", "`TIME` for which /readyz says that the server is stopping before it stops; for a load balancer to notice, when there are other servers", 0, 10*time.Minute)
+	config.Text(set, &s.metricsListen, "metrics-listen", "`ADDRESS` to answer Prometheus at, under /metrics, such as 127.0.0.1:9100; nobody is asked for a credential there. When not given, nothing is measured", config.Address)
 	config.Choice(set, &s.logFormat, "log-format", "`FORM` of the log on standard error: text or json", "text", "json")
 	config.Func(set, "log-level", strings.ToLower(s.logLevel.String()), "least `LEVEL` that is logged: debug, info, warn or error", func(text string) error {
 		for _, level := range []slog.Level{slog.LevelDebug, slog.LevelInfo, slog.LevelWarn, slog.LevelError} {
@@ -79,6 +90,7 @@ func (s *settings) addFlags(set *flag.FlagSet) {
 
 func (s *settings) addDataFlags(set *flag.FlagSet) {
 	config.Text(set, &s.data, "data", "`FOLDER` that holds everything: database, originals, previews", config.NotEmpty)
+	config.Text(set, &s.databaseURL, "database-url", "`URL` of a PostgreSQL database, postgres://USER:PASSWORD@HOST/NAME, to be used instead of the database in the data folder; better in the file or the environment than on the command line", config.PostgresURL)
 	config.Text(set, &s.config, "config", "`FILE` of lines such as BANKSIA_LISTEN=:8000. When not given, banksia.conf in the data folder is read if it is there", nil)
 }
 
@@ -93,6 +105,14 @@ func fileSettings() (names []string) {
 	defaultSettings().addFlags(set)
 	set.VisitAll(func(f *flag.Flag) { names = append(names, f.Name) })
 	return append(names, "url", "api-key")
+}
+
+// database says where the database is.
+func (s *settings) database() store.Config {
+	if s.databaseURL != "" {
+		return store.Config{URL: s.databaseURL}
+	}
+	return store.Config{Path: databaseFile(s.data)}
 }
 
 // load fills the settings from the command line, the environment and the file, and
@@ -136,8 +156,9 @@ func (s *settings) loadAll(set *flag.FlagSet, help string, args []string, std st
 // logger writes to standard error.
 func (s *settings) logger(std stdio) *slog.Logger {
 	options := &slog.HandlerOptions{Level: s.logLevel}
+	var handler slog.Handler = slog.NewTextHandler(std.err, options)
 	if s.logFormat == "json" {
-		return slog.New(slog.NewJSONHandler(std.err, options))
+		handler = slog.NewJSONHandler(std.err, options)
 	}
-	return slog.New(slog.NewTextHandler(std.err, options))
+	return slog.New(telemetry.LogHandler(handler))
 }

@@ -87,7 +87,7 @@ func runUsers(ctx context.Context, args []string, std stdio) error {
 		return &usageError{set.Name(), fmt.Errorf("it takes %d arguments, not %d", verb.arguments, len(rest))}
 	}
 	password := func() (string, error) { return askPassword(std, fromStdin) }
-	return withOwner(ctx, cfg.data, name == "add", std, func(s *store.Store, _ banksia.User) error {
+	return withOwner(ctx, cfg, name == "add", std, func(s *store.Store, _ banksia.User) error {
 		return verb.run(ctx, s, rest, password, std)
 	})
 }

@@ -28,7 +28,7 @@ func TestStrangers(t *testing.T) {
 	}
 	now := f.Store.Now()
 	stranger := banksia.User{ID: banksia.NewID[banksia.UserID](now), IsActive: true, CreatedAt: now, UpdatedAt: now}
-	if err := f.Store.Write(t.Context(), func(tx *store.Tx) error { return tx.InsertUser(&stranger) }); err != nil {
+	if err := f.Store.Change(t.Context(), f.Owner.ID, func(tx *store.Tx) error { return tx.InsertUser(&stranger) }); err != nil {
 		t.Fatal(err)
 	}
 	_, key, err := auth.NewAPIKey(t.Context(), f.Store, stranger.ID, "stranger", banksia.Actions, nil)
@@ -70,7 +70,7 @@ func TestStrangers(t *testing.T) {
 	}
 	check() // without a library (21.14)
 	library := banksia.Library{ID: banksia.NewID[banksia.LibraryID](now), UserID: stranger.ID, Name: "a", CreatedAt: now, UpdatedAt: now}
-	if err := f.Store.Write(t.Context(), func(tx *store.Tx) error { return tx.InsertLibrary(&library) }); err != nil {
+	if err := f.Store.Change(t.Context(), f.Owner.ID, func(tx *store.Tx) error { return tx.InsertLibrary(&library) }); err != nil {
 		t.Fatal(err)
 	}
 	check() // and with one

@@ -343,7 +343,7 @@ func TestStacks(t *testing.T) {
 	// Only a change makes it the user's (behaviour 14.5, 14.8).
 	now := s.Store.Now()
 	burst := banksia.Stack{ID: banksia.NewID[banksia.StackID](now), LibraryID: s.Library, Origin: banksia.StackAutoBurst, CreatedAt: now, UpdatedAt: now}
-	if err := s.Store.Write(t.Context(), func(tx *store.Tx) error {
+	if err := s.Store.Change(t.Context(), s.Owner.ID, func(tx *store.Tx) error {
 		return tx.InsertStack(&burst, []banksia.AssetID{assets[6].ID, assets[7].ID})
 	}); err != nil {
 		t.Fatal(err)

@@ -5,6 +5,7 @@ package api
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -36,6 +37,9 @@ type Config struct {
 	// TrustForwarded takes the origin from X-Forwarded-Proto and -Host, and the
 	// caller's address from -For, which only a reverse proxy may set.
 	TrustForwarded bool
+	// RedirectMedia sends clients of large originals to the storage, where that gives
+	// out URLs, instead of passing the bytes through.
+	RedirectMedia bool
 	// Pages answers what is no operation of the contract; nil: nobody does.
 	Pages *http.ServeMux
 	// Patience is how long a client may take to send or to take the next piece of
@@ -44,7 +48,28 @@ type Config struct {
 	// RateLimit is how many units a caller may use up in a minute (see costs); 0:
 	// any number.
 	RateLimit int
-	Logger    *slog.Logger // nil: the default one
+	// Checks are the parts that must answer before the server is ready.
+	Checks []Check
+	// Observer is told of each request; nil: nobody.
+	Observer Observer
+	Logger   *slog.Logger // nil: the default one
+}
+
+// Observer is told of each request before it is served. The request is served in
+// the context that it returns. It calls done at the end, also of a request that was
+// cut off.
+type Observer func(r *http.Request) (in context.Context, done func(Served))
+
+// Served is what became of a request.
+type Served struct {
+	// Route is the path of the pattern that answered, such as
+	// /api/assets/{asset_id}; "" when none did.
+	Route string
+	// Status is the one of the answer, 499 when there was none.
+	Status int
+	// Received and Sent are bytes of bodies.
+	Received, Sent int64
+	Duration       time.Duration
 }
 
 // Validate names the first setting that is out of range.
@@ -80,6 +105,7 @@ type Server struct {
 	mux      *http.ServeMux
 	muxes    []*http.ServeMux // in the order in which they are asked
 	document []byte           // openapi.yaml as JSON
+	ready    readiness
 }
 
 // New returns the handler of the whole program.
@@ -189,14 +215,18 @@ func (s *Server) checkUnneeded(r *http.Request) error {
 // (behaviour 3.7).
 const requestIDHeader = "X-Request-Id"
 
-type requestIDKey struct{}
-
 // ServeHTTP does what every request needs: an id, CORS, a log line, patience that
 // ends, and an answer in the envelope whatever happens.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	begin := time.Now()
 	id := requestID(r.Header.Get(requestIDHeader))
-	r = r.WithContext(context.WithValue(r.Context(), requestIDKey{}, id))
+	r = r.WithContext(banksia.WithCause(r.Context(), banksia.Cause{RequestID: id}))
+	done := func(Served) {}
+	if s.cfg.Observer != nil {
+		var observed context.Context
+		observed, done = s.cfg.Observer(r)
+		r = r.WithContext(observed)
+	}
 	answer := newRecorder(w, s.cfg.Patience)
 	answer.receive(r)
 	header := answer.Header()
@@ -206,7 +236,11 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	header.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
 	header.Set("Referrer-Policy", "no-referrer")
 	cors(header, r)
-	defer func() { s.logRequest(r, id, answer, time.Since(begin)) }() // also of what is cut off
+	defer func() { // also of what is cut off
+		served := Served{Route: routeOf(r), Status: cmp.Or(answer.status, statusCutOff), Received: answer.received(), Sent: answer.bytes, Duration: time.Since(begin)}
+		s.logRequest(r, served)
+		done(served)
+	}()
 	defer func() {
 		if problem := recover(); problem == http.ErrAbortHandler {
 			panic(problem)
@@ -224,20 +258,38 @@ const maxLoggedPath = 300
 // it.
 const statusCutOff = 499
 
-func (s *Server) logRequest(r *http.Request, id string, answer *recorder, duration time.Duration) {
-	level, status, asked := slog.LevelInfo, answer.status, r.URL.Path
-	if status >= 500 {
+// quiet are the routes that are asked every few seconds by machines and tell
+// nothing.
+var quiet = map[string]bool{"/healthz": true, "/readyz": true, "/api/server/ping": true}
+
+func (s *Server) logRequest(r *http.Request, served Served) {
+	level, asked := slog.LevelInfo, r.URL.Path
+	switch {
+	case quiet[served.Route]:
+		level = slog.LevelDebug
+	case served.Status >= 500:
 		level = slog.LevelError
-	}
-	if status == 0 {
-		status = statusCutOff
 	}
 	if len(asked) > maxLoggedPath {
 		asked = asked[:maxLoggedPath] + "…"
 	}
 	// Without the query, which holds the signatures of media URLs.
-	s.cfg.Logger.Log(r.Context(), level, "request", "request_id", id, "method", r.Method, "path", asked, "status", status,
-		"bytes", answer.bytes, "duration_ms", float64(duration.Microseconds())/1000)
+	s.cfg.Logger.Log(r.Context(), level, "request", "method", r.Method, "path", asked, "route", served.Route, "status", served.Status,
+		"received", served.Received, "bytes", served.Sent, "duration_ms", float64(served.Duration.Microseconds())/1000)
+}
+
+// routeOf is the path of the pattern that answered. Both spellings of a path are
+// one route.
+func routeOf(r *http.Request) string {
+	_, route, _ := strings.Cut(r.Pattern, " ")
+	if route == "" {
+		route = r.Pattern // of a page, for any method
+	}
+	route = strings.TrimSuffix(route, "{$}")
+	if len(route) > 1 {
+		route = strings.TrimSuffix(route, "/")
+	}
+	return route
 }
 
 // route finds who answers. Paths that are not in their shortest form are unknown:

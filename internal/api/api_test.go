@@ -334,7 +334,7 @@ func TestUploadCaps(t *testing.T) {
 	s := banksiatest.NewServer(t)
 	photo := banksiatest.JPEG(t, 30, 30, 5)
 	upload(t, s, "a.jpg", photo)
-	err := s.Store.Write(t.Context(), func(tx *store.Tx) error {
+	err := s.Store.Change(t.Context(), s.Owner.ID, func(tx *store.Tx) error {
 		_, err := tx.Exec(`UPDATE libraries SET storage_limit_bytes = 10`)
 		return err
 	})
@@ -586,7 +586,7 @@ func TestAccess(t *testing.T) {
 	a := upload(t, s, "a.jpg", banksiatest.JPEG(t, 40, 40, 13))
 	reader := s.NewKey(t, []banksia.Action{banksia.Read}, nil)
 	second := &banksia.Library{ID: banksia.NewID[banksia.LibraryID](s.Store.Now()), UserID: s.Owner.ID, Name: "Second", CreatedAt: s.Store.Now(), UpdatedAt: s.Store.Now()}
-	if err := s.Store.Write(t.Context(), func(tx *store.Tx) error { return tx.InsertLibrary(second) }); err != nil {
+	if err := s.Store.Change(t.Context(), s.Owner.ID, func(tx *store.Tx) error { return tx.InsertLibrary(second) }); err != nil {
 		t.Fatal(err)
 	}
 	narrow := s.NewKey(t, banksia.Actions, []banksia.LibraryID{second.ID})
@@ -640,7 +640,7 @@ func TestAccess(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, k := range keys { // behaviour 4.4: at once
-		if err := s.Store.Write(t.Context(), func(tx *store.Tx) error { return tx.RevokeAPIKey(s.Owner.ID, k.ID) }); err != nil {
+		if err := s.Store.Change(t.Context(), s.Owner.ID, func(tx *store.Tx) error { return tx.RevokeAPIKey(s.Owner.ID, k.ID) }); err != nil {
 			t.Fatal(err)
 		}
 	}

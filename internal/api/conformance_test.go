@@ -323,7 +323,15 @@ func badValues(name string, schema map[string]any) (bad [][]string) {
 // is full, or others are faster.
 func TestUnusualStatuses(t *testing.T) {
 	t.Parallel()
-	s := banksiatest.NewServer(t)
+	for name, onS3 := range map[string]bool{"folder": false, "S3": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			unusualStatuses(t, banksiatest.NewServerWith(t, banksiatest.Config{S3: onS3}))
+		})
+	}
+}
+
+func unusualStatuses(t *testing.T, s *banksiatest.Server) {
 	photo := upload(t, s, "a.jpg", banksiatest.JPEG(t, 16, 16, 1))
 	versions := "/api/assets/" + photo.ID + "/versions"
 	edit := rendering(banksiatest.JPEG(t, 8, 8, 1), "edit", "{}")
@@ -402,7 +410,7 @@ func TestRaces(t *testing.T) {
 	begun, end := make(chan bool), make(chan bool)
 	done := make(chan error)
 	go func() {
-		done <- s.Store.Write(t.Context(), func(*store.Tx) error { close(begun); <-end; return nil })
+		done <- s.Store.Change(t.Context(), s.Owner.ID, func(*store.Tx) error { close(begun); <-end; return nil })
 	}()
 	<-begun
 	for target, method := range map[string]string{"/api/people/" + person.ID: "DELETE", "/api/stacks/" + one.ID: "DELETE", "/api/stacks": "POST", "/api/stacks/" + one.ID + "/assets": "POST"} {
@@ -465,7 +473,7 @@ func TestRestOfTheDocument(t *testing.T) {
 	}
 	// What the server knows of by itself, or by its operator.
 	at := 1500
-	err := f.Store.Write(t.Context(), func(tx *store.Tx) error {
+	err := f.Store.Change(t.Context(), f.Owner.ID, func(tx *store.Tx) error {
 		now := tx.Now()
 		library, err := tx.LibraryIn(f.Scope, f.Library)
 		if err != nil {

@@ -3,6 +3,7 @@ package api
 import (
 	"io"
 	"net/http"
+	"sync/atomic"
 	"time"
 )
 
@@ -14,6 +15,15 @@ type recorder struct {
 	patience   time.Duration
 	status     int
 	bytes      int64
+	body       *incomingBody // of the request; nil: it has none
+}
+
+// received is how many bytes of the request's body were read.
+func (r *recorder) received() int64 {
+	if r.body == nil {
+		return 0
+	}
+	return r.body.bytes.Load()
 }
 
 func newRecorder(w http.ResponseWriter, patience time.Duration) *recorder {
@@ -48,7 +58,8 @@ func (r *recorder) receive(request *http.Request) {
 	if request.Body == nil || request.Body == http.NoBody {
 		return
 	}
-	request.Body = &incomingBody{ReadCloser: request.Body, connection: r.connection, patience: r.patience, asked: request.Header.Get("Expect") == ""}
+	r.body = &incomingBody{ReadCloser: request.Body, connection: r.connection, patience: r.patience, asked: request.Header.Get("Expect") == ""}
+	request.Body = r.body
 	r.connection.SetReadDeadline(time.Now().Add(r.patience))
 }
 
@@ -59,12 +70,14 @@ type incomingBody struct {
 	patience   time.Duration
 	asked      bool // the client is sending, not waiting for a go-ahead
 	ended      bool
+	bytes      atomic.Int64 // a handler may leave a reader behind
 }
 
 func (b *incomingBody) Read(p []byte) (int, error) {
 	b.asked = true
 	b.connection.SetReadDeadline(time.Now().Add(b.patience))
 	n, err := b.ReadCloser.Read(p)
+	b.bytes.Add(int64(n))
 	b.end(err)
 	return n, err
 }

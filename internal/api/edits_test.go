@@ -70,7 +70,7 @@ func TestEdits(t *testing.T) {
 		t.Errorf("events: %s", got)
 	}
 	// What the file says may still be found later; the user's word stays above it.
-	err = s.Store.Write(t.Context(), func(tx *store.Tx) error {
+	err = s.Store.Change(t.Context(), s.Owner.ID, func(tx *store.Tx) error {
 		return tx.UpdateFileMetadata(one.ID, func(m *banksia.Metadata) {
 			if *m.Description != "caption of the file" {
 				t.Errorf("the file said %q", *m.Description)
@@ -335,7 +335,7 @@ func TestVersions(t *testing.T) {
 	answer = sendVersion(t, s, path+"/versions", rendering(crop, "edit", "{}")...)
 	answer.JSON(t, &made)
 	third := version{}
-	err := s.Store.Write(t.Context(), func(tx *store.Tx) error {
+	err := s.Store.Change(t.Context(), s.Owner.ID, func(tx *store.Tx) error {
 		id, err := banksia.ParseID[banksia.AssetID](photo.ID)
 		if err != nil {
 			return err

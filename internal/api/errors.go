@@ -58,9 +58,8 @@ type problem struct {
 // fail answers with an error. What is not a *banksia.Error is an internal one:
 // its text goes to the log, not to the client.
 func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
-	id, _ := r.Context().Value(requestIDKey{}).(string)
 	if errors.Is(err, errClientGone) || r.Context().Err() != nil {
-		s.cfg.Logger.DebugContext(r.Context(), "request cut off", "request_id", id, "error", err)
+		s.cfg.Logger.DebugContext(r.Context(), "request cut off", "error", err)
 		// Returning would send an empty 200, and the client may still be there
 		// to take it for a success, as when the server is stopping.
 		panic(http.ErrAbortHandler)
@@ -78,7 +77,7 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 		if status >= 500 {
 			level = slog.LevelError
 		}
-		s.cfg.Logger.Log(r.Context(), level, "request failed", "request_id", id, "status", status, "error", err)
+		s.cfg.Logger.Log(r.Context(), level, "request failed", "status", status, "error", err)
 	}
 	if recorder, ok := w.(*recorder); ok && recorder.status != 0 {
 		// Half an answer is out. Cutting the connection is all that tells the

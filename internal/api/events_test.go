@@ -91,7 +91,7 @@ func TestEvents(t *testing.T) {
 		func(tx *store.Tx) error { return tx.InsertFace(&face) },
 		func(tx *store.Tx) error { return tx.InsertStack(&stack, []banksia.AssetID{assets[0].ID, assets[1].ID}) },
 	} {
-		if err := s.Store.Write(t.Context(), change); err != nil {
+		if err := s.Store.Change(t.Context(), s.Owner.ID, change); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -227,7 +227,7 @@ func TestMergeAndDeletePeople(t *testing.T) {
 	// behaviour 21.15: a group of faces without a name goes with its last face,
 	// a named one and one that a user made stay.
 	group := banksia.Person{ID: banksia.NewID[banksia.PersonID](s.Store.Now()), LibraryID: s.Library, CreatedAt: s.Store.Now(), UpdatedAt: s.Store.Now()}
-	if err := s.Store.Write(t.Context(), func(tx *store.Tx) error { return tx.InsertPerson(&group) }); err != nil {
+	if err := s.Store.Change(t.Context(), s.Owner.ID, func(tx *store.Tx) error { return tx.InsertPerson(&group) }); err != nil {
 		t.Fatal(err)
 	}
 	get[face](t, s, 200, "PATCH", "/api/faces/"+a0.ID, bodyOf{"person_id": group.ID.String()})
@@ -412,7 +412,7 @@ func embed(t testing.TB, s *banksiatest.Server, model string, vectors map[string
 	for id, v := range vectors {
 		all = append(all, banksia.FaceEmbedding{FaceID: mustID[banksia.FaceID](t, id), Model: model, Vector: v})
 	}
-	if err := s.Catalog.SetFaceEmbeddings(t.Context(), all); err != nil {
+	if err := s.Catalog.SetFaceEmbeddings(t.Context(), s.Owner.ID, all); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -499,11 +499,11 @@ func TestClusters(t *testing.T) {
 		t.Error("a centroid without faces")
 	}
 	for _, v := range [][]float32{nil, make([]float32, 511), make([]float32, 512), append(axis(0)[:511], float32(math.NaN()))} {
-		if s.Catalog.SetFaceEmbeddings(context.Background(), []banksia.FaceEmbedding{{FaceID: mustID[banksia.FaceID](t, loose), Model: "m", Vector: v}}) == nil {
+		if s.Catalog.SetFaceEmbeddings(context.Background(), s.Owner.ID, []banksia.FaceEmbedding{{FaceID: mustID[banksia.FaceID](t, loose), Model: "m", Vector: v}}) == nil {
 			t.Errorf("an embedding of %d values was taken", len(v))
 		}
 	}
-	if err := s.Catalog.SetFaceEmbeddings(context.Background(), []banksia.FaceEmbedding{{FaceID: mustID[banksia.FaceID](t, a1), Model: "m", Vector: axis(0)}}); banksia.ErrorCode(err) != banksia.CodeNotFound {
+	if err := s.Catalog.SetFaceEmbeddings(context.Background(), s.Owner.ID, []banksia.FaceEmbedding{{FaceID: mustID[banksia.FaceID](t, a1), Model: "m", Vector: axis(0)}}); banksia.ErrorCode(err) != banksia.CodeNotFound {
 		t.Errorf("a face that is gone: %v", err)
 	}
 }
@@ -554,7 +554,7 @@ func TestFacesUnderConcurrentChange(t *testing.T) {
 					if answer.Status == 201 {
 						var f struct{ ID string }
 						answer.JSON(t, &f)
-						err := s.Catalog.SetFaceEmbeddings(t.Context(), []banksia.FaceEmbedding{{FaceID: mustID[banksia.FaceID](t, f.ID), Model: fmt.Sprint(r.IntN(2)), Vector: axis(r.Float64())}})
+						err := s.Catalog.SetFaceEmbeddings(t.Context(), s.Owner.ID, []banksia.FaceEmbedding{{FaceID: mustID[banksia.FaceID](t, f.ID), Model: fmt.Sprint(r.IntN(2)), Vector: axis(r.Float64())}})
 						if err != nil && banksia.ErrorCode(err) != banksia.CodeNotFound {
 							t.Error(err)
 						}

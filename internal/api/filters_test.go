@@ -55,7 +55,7 @@ func newFilled(t *testing.T) *filled {
 	album := banksia.Album{ID: banksia.NewID[banksia.AlbumID](now), LibraryID: f.Library, CreatedAt: now, UpdatedAt: now}
 	stack := banksia.Stack{ID: banksia.NewID[banksia.StackID](now), LibraryID: f.Library, Origin: banksia.StackUser, CreatedAt: now, UpdatedAt: now}
 	people := [2]banksia.Person{}
-	err := f.Store.Write(t.Context(), func(tx *store.Tx) error {
+	err := f.Store.Change(t.Context(), f.Owner.ID, func(tx *store.Tx) error {
 		if err := tx.InsertAlbum(&album); err != nil {
 			return err
 		}

@@ -33,7 +33,7 @@ var costs = map[string]int{
 
 // unlimited are the operations that tell whether the server is there, and the
 // pictures of pages that were paid for.
-var unlimited = map[string]bool{"GET /api/server/ping": true, "GET /openapi.json": true, "GET /media/{version}/{variant}/{name}": true}
+var unlimited = map[string]bool{"GET /api/server/ping": true, "GET /healthz": true, "GET /readyz": true, "GET /openapi.json": true, "GET /media/{version}/{variant}/{name}": true}
 
 // signingIn are the operations with which anybody can make the server write. They
 // are limited for each address also where nothing else is.

@@ -55,7 +55,7 @@ func fillLibrary(t testing.TB, s *banksiatest.Server, n int) {
 			Country: text("France"), CountryCode: text("FR"), PlaceName: text("Gros Caillou"), Timezone: text("Europe/Paris"), ProfileDescription: text("Display P3"),
 			RawWidth: whole(4000), RawHeight: whole(3000)}
 	})
-	err := s.Store.Write(context.Background(), func(tx *store.Tx) error {
+	err := s.Store.Change(context.Background(), s.Owner.ID, func(tx *store.Tx) error {
 		now := s.Store.Now()
 		person := banksia.Person{ID: banksia.NewID[banksia.PersonID](now), LibraryID: s.Library, Name: text("Ada"), CreatedAt: now, UpdatedAt: now}
 		if err := tx.InsertPerson(&person); err != nil {

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 	"unicode"
 
 	"github.com/banksia-photos/banksia"
@@ -103,8 +104,39 @@ func (s *Server) media(w http.ResponseWriter, r *http.Request, _ banksia.Scope) 
 	if err != nil {
 		return err
 	}
+	if s.cfg.RedirectMedia && variant == banksia.VariantOriginal && version.SizeBytes >= redirectFrom {
+		if redirected, err := s.redirectOriginal(w, r, &version, &asset); redirected || err != nil {
+			return err
+		}
+	}
 	w.Header().Set("Cache-Control", immutable)
 	return s.serveVariant(w, r, &version, &asset, variant)
+}
+
+const (
+	// redirectFrom is the size from which another request costs a client less than
+	// the way through this server costs both.
+	redirectFrom = 1 << 20
+	// redirectExpiry is how long the storage answers, such as to a player that comes
+	// back for more of a film.
+	redirectExpiry = 6 * time.Hour
+)
+
+// redirectOriginal sends a client to the storage, where that gives out URLs.
+// Clients of media follow redirects (behaviour 7.24). Only originals are so large
+// that it pays, and only those are attachments, which run nothing at the origin of
+// the storage.
+func (s *Server) redirectOriginal(w http.ResponseWriter, r *http.Request, v *banksia.Version, a *banksia.Asset) (redirected bool, err error) {
+	target, err := s.deriver.OriginalURL(r.Context(), v, blob.PresignOptions{
+		Expiry: redirectExpiry, ContentType: v.MIMEType, ContentDisposition: attachment(a.OriginalFileName), CacheControl: immutable,
+	})
+	if target == "" || err != nil {
+		return false, err
+	}
+	w.Header().Set("Cache-Control", "no-store") // the target does not last as long as the URL
+	w.Header().Set("Location", target)
+	w.WriteHeader(http.StatusTemporaryRedirect)
+	return true, nil
 }
 
 // immutable is for signed URLs: another rendering has another one.

@@ -59,7 +59,7 @@ func TestUploadLibraries(t *testing.T) {
 	s := banksiatest.NewServer(t)
 	photo := banksiatest.JPEG(t, 20, 20, 2)
 	second := banksia.Library{ID: banksia.NewID[banksia.LibraryID](s.Store.Now()), UserID: s.Owner.ID, Name: "Second", CreatedAt: s.Store.Now(), UpdatedAt: s.Store.Now()}
-	if err := s.Store.Write(t.Context(), func(tx *store.Tx) error { return tx.InsertLibrary(&second) }); err != nil {
+	if err := s.Store.Change(t.Context(), s.Owner.ID, func(tx *store.Tx) error { return tx.InsertLibrary(&second) }); err != nil {
 		t.Fatal(err)
 	}
 	library := func(id string) banksiatest.Part { return banksiatest.Part{Name: "library_id", Content: []byte(id)} }

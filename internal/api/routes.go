@@ -11,6 +11,8 @@ import (
 func (s *Server) routes() []route {
 	return []route{
 		{"GET /api/server/ping", "", s.ping},
+		{"GET /healthz", "", s.healthz},
+		{"GET /readyz", "", s.readyz},
 		{"GET /openapi.json", "", s.openAPI},
 		{"GET /media/{version}/{variant}/{name}", "", s.media},
 

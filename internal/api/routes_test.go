@@ -11,6 +11,8 @@ import (
 // Public are the operations that need no credential, and why.
 var Public = map[string]string{
 	"GET /api/server/ping":                          "tells only that a server is there",
+	"GET /healthz":                                  "tells only that the process answers",
+	"GET /readyz":                                   "tells only whether requests should be sent here",
 	"GET /openapi.json":                             "is the same for everybody",
 	"GET /media/{version}/{variant}/{name}":         "the signature in the URL is the credential",
 	"GET /api/oauth/auth-url":                       "begins a sign-in",

@@ -54,7 +54,7 @@ func TestSearch(t *testing.T) {
 		{3, func(m *banksia.Metadata) { m.Description = pointer("Grandma's garden, 東京タワー") }},
 		{9, func(m *banksia.Metadata) { m.Description = pointer("garden in the trash") }},
 	}
-	err := f.Store.Write(t.Context(), func(tx *store.Tx) error {
+	err := f.Store.Change(t.Context(), f.Owner.ID, func(tx *store.Tx) error {
 		for _, w := range words {
 			if err := tx.UpdateFileMetadata(f.assets[w.n].ID, w.change); err != nil {
 				return err

@@ -59,7 +59,7 @@ func TestGoldenShapes(t *testing.T) {
 		a.Version = banksia.Version{ID: fixedID[banksia.VersionID](7), Kind: banksia.KindOriginal, MIMEType: "video/mp4", SHA256: sum(32)[:31], CreatedAt: now, VariantMIMEType: "image/jpeg"}
 	})
 	other := s.AddAsset(t, func(*banksia.Asset, *banksia.Metadata) {})
-	err = s.Store.Write(t.Context(), func(tx *store.Tx) error {
+	err = s.Store.Change(t.Context(), s.Owner.ID, func(tx *store.Tx) error {
 		if err := tx.InsertStack(&stack, []banksia.AssetID{photo.ID, other.ID}); err != nil {
 			return err
 		}

@@ -279,31 +279,23 @@ func nothingOf(t *testing.T, s *banksiatest.Server, text string) {
 		t.Fatal(err)
 	}
 	err = s.Store.Read(t.Context(), func(tx *store.Tx) error {
-		tables, err := tx.Query(`SELECT m.name, c.name FROM sqlite_master m JOIN pragma_table_info(m.name) c WHERE m.type = 'table'`)
+		columns, err := tx.Columns()
 		if err != nil {
-			return err
-		}
-		var columns [][2]string
-		for tables.Next() {
-			var column [2]string
-			if err := tables.Scan(&column[0], &column[1]); err != nil {
-				return err
-			}
-			columns = append(columns, column)
-		}
-		if err := tables.Close(); err != nil {
 			return err
 		}
 		if len(columns) < 100 {
 			return fmt.Errorf("only %d columns were looked at", len(columns))
 		}
 		for _, column := range columns {
+			if column.Type != "BYTEA" {
+				continue
+			}
 			var n int
-			if err := tx.QueryRow(`SELECT COUNT(*) FROM "`+column[0]+`" WHERE "`+column[1]+`" = $1`, id).Scan(&n); err != nil {
+			if err := tx.QueryRow(`SELECT COUNT(*) FROM "`+column.Table+`" WHERE "`+column.Name+`" = $1`, id).Scan(&n); err != nil {
 				return fmt.Errorf("%v: %w", column, err)
 			}
 			if n > 0 {
-				t.Errorf("%d rows of %s still name the library in %s", n, column[0], column[1])
+				t.Errorf("%d rows of %s still name the library in %s", n, column.Table, column.Name)
 			}
 		}
 		return nil

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -12,22 +11,23 @@ import (
 	"time"
 
 	"github.com/banksia-photos/banksia"
+	"github.com/banksia-photos/banksia/internal/banksiatest/storetest"
 	"github.com/banksia-photos/banksia/internal/store"
 )
 
 // rig is a database with one user and one library; the clock stands still until a
 // test moves it.
 type rig struct {
-	store   *store.Store
-	path    string
-	now     time.Time
-	user    banksia.User
-	library banksia.Library
+	store    *store.Store
+	database store.Config
+	now      time.Time
+	user     banksia.User
+	library  banksia.Library
 }
 
 func newRig(t *testing.T) *rig {
 	t.Helper()
-	r := &rig{path: filepath.Join(t.TempDir(), "banksia.db"), now: time.Date(2026, 4, 29, 10, 11, 12, 0, time.UTC)}
+	r := &rig{database: storetest.Database(t), now: time.Date(2026, 4, 29, 10, 11, 12, 0, time.UTC)}
 	r.store = r.open(t)
 	r.user = banksia.User{ID: banksia.NewID[banksia.UserID](r.now), IsActive: true, CreatedAt: r.now, UpdatedAt: r.now}
 	r.library = banksia.Library{ID: banksia.NewID[banksia.LibraryID](r.now), UserID: r.user.ID, Name: "a", CreatedAt: r.now, UpdatedAt: r.now}
@@ -43,7 +43,9 @@ func newRig(t *testing.T) *rig {
 // open opens the database as one more process would.
 func (r *rig) open(t *testing.T) *store.Store {
 	t.Helper()
-	s, err := store.Open(t.Context(), store.Config{Path: r.path, Now: func() time.Time { return r.now }})
+	database := r.database
+	database.Now = func() time.Time { return r.now }
+	s, err := store.Open(t.Context(), database)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -239,7 +241,7 @@ func TestSignersAgree(t *testing.T) {
 }
 
 func BenchmarkSign(b *testing.B) {
-	s, err := store.Open(b.Context(), store.Config{Path: filepath.Join(b.TempDir(), "banksia.db")})
+	s, err := store.Open(b.Context(), storetest.Database(b))
 	if err != nil {
 		b.Fatal(err)
 	}

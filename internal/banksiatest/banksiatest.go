@@ -31,14 +31,19 @@ import (
 	"github.com/banksia-photos/banksia"
 	"github.com/banksia-photos/banksia/internal/api"
 	"github.com/banksia-photos/banksia/internal/auth"
+	"github.com/banksia-photos/banksia/internal/banksiatest/services"
 	"github.com/banksia-photos/banksia/internal/banksiatest/spec"
+	"github.com/banksia-photos/banksia/internal/banksiatest/storetest"
+	"github.com/banksia-photos/banksia/internal/blob"
 	"github.com/banksia-photos/banksia/internal/blob/local"
+	"github.com/banksia-photos/banksia/internal/blob/s3"
 	"github.com/banksia-photos/banksia/internal/catalog"
 	"github.com/banksia-photos/banksia/internal/derive"
 	"github.com/banksia-photos/banksia/internal/media"
 	"github.com/banksia-photos/banksia/internal/place"
 	"github.com/banksia-photos/banksia/internal/store"
 	"github.com/banksia-photos/banksia/internal/task"
+	"github.com/banksia-photos/banksia/internal/telemetry"
 )
 
 // Server is a running program with an owner, who has one library.
@@ -47,7 +52,7 @@ type Server struct {
 	Handler http.Handler // what answers at the URL
 	Store   *store.Store
 	Catalog *catalog.Catalog
-	Blobs   *local.Store
+	Blobs   blob.Store
 	Owner   banksia.User
 	Scope   banksia.Scope
 	Library banksia.LibraryID
@@ -55,10 +60,16 @@ type Server struct {
 	Local   string // the credential of the owner in person
 	Log     *Log
 
-	folder string
-	cfg    Config
-	stops  []func()
-	closed bool // the database
+	Telemetry *telemetry.Telemetry
+
+	runner   *task.Runner
+	folder   string
+	database store.Config
+	cfg      Config
+	bucket   *s3.Config      // nil: a folder
+	cable    *services.Cable // to the S3 server
+	stops    []func()
+	closed   bool // the database
 }
 
 // Log is what the server logged.
@@ -113,7 +124,12 @@ type Config struct {
 	Login auth.LoginConfig // how people sign in
 	Now   func() time.Time // the clock of the store and of signatures; nil: the system's
 	// Patience is how long a change waits for its turn; 0: as long as usual.
-	Patience time.Duration
+	Patience  time.Duration
+	Telemetry telemetry.Config // what is measured; its logger is set
+	// S3 keeps the files in a bucket of a real server, see services.S3, instead of a
+	// folder. S3Config may change how it is used.
+	S3       bool
+	S3Config func(*s3.Config)
 }
 
 // NewServer starts a program on a folder of its own; it ends with the test.
@@ -125,7 +141,10 @@ func NewServer(t testing.TB) *Server {
 // NewServerWith is NewServer with another configuration.
 func NewServerWith(t testing.TB, cfg Config) *Server {
 	t.Helper()
-	s := &Server{Log: &Log{}, folder: t.TempDir(), cfg: cfg}
+	s := &Server{Log: &Log{}, folder: t.TempDir(), database: storetest.Database(t), cfg: cfg}
+	if cfg.S3 {
+		s.connectS3(t)
+	}
 	s.start(t)
 	s.Key = s.NewKey(t, banksia.Actions, nil)
 	return s
@@ -136,7 +155,7 @@ func NewServerWith(t testing.TB, cfg Config) *Server {
 func (s *Server) Restart(t testing.TB) *Server {
 	t.Helper()
 	s.stop()
-	next := &Server{Log: s.Log, Key: s.Key, folder: s.folder, cfg: s.cfg}
+	next := &Server{Log: s.Log, Key: s.Key, folder: s.folder, database: s.database, cfg: s.cfg, bucket: s.bucket, cable: s.cable}
 	next.start(t)
 	return next
 }
@@ -180,12 +199,24 @@ func (s *Server) start(t testing.TB) {
 			t.Fatal(err)
 		}
 	}
-	logger := slog.New(slog.NewTextHandler(s.Log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	logger := slog.New(telemetry.LogHandler(slog.NewTextHandler(s.Log, &slog.HandlerOptions{Level: slog.LevelDebug})))
 	var err error
-	s.Store, err = store.Open(ctx, store.Config{Path: filepath.Join(folder, "banksia.db"), Now: cfg.Now, Patience: cfg.Patience})
+	cfg.Telemetry.Logger = logger
+	s.Telemetry, err = telemetry.New(ctx, cfg.Telemetry)
+	must(err)
+	s.stops = append(s.stops, func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		if err := s.Telemetry.Close(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	database := s.database
+	database.Now, database.Patience, database.Observer = cfg.Now, cfg.Patience, s.Telemetry.Transactions()
+	s.Store, err = store.Open(ctx, database)
 	must(err)
 	s.stops = append(s.stops, s.CloseStore, func() { s.check(t) })
-	s.Blobs, err = local.Open(filepath.Join(folder, "blobs"))
+	s.Blobs, err = s.openBlobs(ctx)
 	must(err)
 	mediaConfig := media.DefaultConfig()
 	mediaConfig.Logger, mediaConfig.TempDir = logger, s.Blobs.TempDir()
@@ -193,11 +224,13 @@ func (s *Server) start(t testing.TB) {
 	must(err)
 	s.stops = append(s.stops, func() { pool.Close() })
 	taskConfig := task.DefaultConfig()
-	taskConfig.Logger = logger
+	taskConfig.Logger, taskConfig.Observer = logger, s.Telemetry.Tasks()
 	runner, err := task.New(taskConfig, s.Store)
 	must(err)
-	deriver := derive.New(s.Store, s.Blobs, pool, place.New(), runner)
-	s.Catalog = catalog.New(s.Store, s.Blobs, pool, runner, logger)
+	s.runner = runner
+	blobs := blob.Observed(s.Blobs, s.Telemetry.Blobs())
+	deriver := derive.New(s.Store, blobs, pool, place.New(), runner)
+	s.Catalog = catalog.New(s.Store, blobs, pool, runner, logger)
 	s.Owner, _, err = s.Catalog.Setup(ctx)
 	must(err)
 	s.Scope = banksia.Scope{UserID: s.Owner.ID, Actions: banksia.Actions}
@@ -206,7 +239,9 @@ func (s *Server) start(t testing.TB) {
 	s.Library = libraries[0].ID
 	signer, err := auth.NewSigner(ctx, s.Store)
 	must(err)
-	cfg.API.Logger = logger
+	cfg.API.Logger, cfg.API.Observer = logger, s.Telemetry.Requests()
+	cfg.API.Checks = append([]api.Check{{Name: "database", Ask: s.Store.Ping}, {Name: "storage", Ask: func(ctx context.Context) error { return blob.Check(ctx, blobs) }}}, cfg.API.Checks...)
+	s.Telemetry.Watch(telemetry.Parts{Store: s.Store, Media: pool, Checks: cfg.API.Checks, Folders: map[string]string{"data": folder}})
 	authenticator, err := auth.NewAuthenticator(ctx, s.Store, logger)
 	must(err)
 	s.Local = authenticator.AllowLocal(s.Owner.ID)
@@ -228,10 +263,38 @@ func (s *Server) start(t testing.TB) {
 	s.URL = server.URL
 }
 
-// BreakStorage puts a file where the folder of files is, so that nothing can be
-// stored, until MendStorage puts the folder back.
+// connectS3 makes a bucket, which is reached through a cable that can be cut.
+func (s *Server) connectS3(t testing.TB) {
+	t.Helper()
+	cfg := s3.DefaultConfig()
+	endpoint, bucket, key, secret := services.S3(t)
+	s.cable = services.Proxy(t, strings.TrimPrefix(endpoint, "http://"))
+	cfg.Endpoint, cfg.Bucket, cfg.AccessKey, cfg.SecretKey = "http://"+s.cable.Address, bucket, key, s3.Secret(secret)
+	cfg.TempDir = filepath.Join(s.folder, "tmp")
+	if s.cfg.S3Config != nil {
+		s.cfg.S3Config(&cfg)
+	}
+	s.bucket = &cfg
+}
+
+func (s *Server) openBlobs(ctx context.Context) (blob.Store, error) {
+	if s.bucket != nil {
+		return s3.Open(ctx, *s.bucket)
+	}
+	return local.Open(filepath.Join(s.folder, "blobs"))
+}
+
+// Cable is the connection to the S3 server.
+func (s *Server) Cable() *services.Cable { return s.cable }
+
+// BreakStorage makes all storing fail until MendStorage: it cuts off the S3 server,
+// or puts a file where the folder of files is.
 func (s *Server) BreakStorage(t testing.TB) {
 	t.Helper()
+	if s.cable != nil {
+		s.cable.Cut()
+		return
+	}
 	blobs := filepath.Join(s.folder, "blobs")
 	err := os.Rename(blobs, blobs+".away")
 	if err == nil {
@@ -245,6 +308,10 @@ func (s *Server) BreakStorage(t testing.TB) {
 // MendStorage undoes BreakStorage.
 func (s *Server) MendStorage(t testing.TB) {
 	t.Helper()
+	if s.cable != nil {
+		s.cable.Mend()
+		return
+	}
 	blobs := filepath.Join(s.folder, "blobs")
 	err := os.Remove(blobs)
 	if err == nil {
@@ -438,7 +505,7 @@ func (s *Server) AddAsset(t testing.TB, change func(a *banksia.Asset, m *banksia
 func (s *Server) AddAssets(t testing.TB, n int, change func(i int, a *banksia.Asset, m *banksia.Metadata)) []banksia.Asset {
 	t.Helper()
 	assets := make([]banksia.Asset, n)
-	err := s.Store.Write(context.Background(), func(tx *store.Tx) error {
+	err := s.Store.Change(context.Background(), s.Owner.ID, func(tx *store.Tx) error {
 		for i := range assets {
 			now := s.Store.Now()
 			sum256, sum1 := sha256.Sum256(strconv.AppendInt(nil, int64(i)+now.UnixNano(), 10)), sha1.Sum(strconv.AppendInt(nil, int64(i), 10))
@@ -461,6 +528,17 @@ func (s *Server) AddAssets(t testing.TB, n int, change func(i int, a *banksia.As
 		t.Fatal(err)
 	}
 	return assets
+}
+
+// Enqueue makes a task of an asset pending.
+func (s *Server) Enqueue(t testing.TB, asset banksia.AssetID, taskType banksia.TaskType) {
+	t.Helper()
+	err := s.Store.Write(context.Background(), func(tx *store.Tx) error {
+		return s.runner.Enqueue(tx, &banksia.Task{UserID: s.Owner.ID, LibraryID: &s.Library, AssetID: &asset, Type: taskType})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 // Finished waits until all background work is done.

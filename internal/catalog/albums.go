@@ -9,7 +9,7 @@ import (
 
 // CreateAlbum makes an empty album in a library; nil: the only one.
 func (c *Catalog) CreateAlbum(ctx context.Context, scope banksia.Scope, library *banksia.LibraryID, name string, description *string) (album banksia.Album, err error) {
-	err = c.store.Write(ctx, func(tx *store.Tx) error {
+	err = c.store.Change(ctx, scope.UserID, func(tx *store.Tx) error {
 		l, err := c.writeLibrary(tx, scope, library)
 		if err != nil {
 			return err
@@ -106,7 +106,7 @@ func (c *Catalog) RemoveFromAlbum(ctx context.Context, scope banksia.Scope, id b
 }
 
 func (c *Catalog) changeAlbum(ctx context.Context, scope banksia.Scope, id banksia.AlbumID, f func(*store.Tx, *banksia.Album) error) error {
-	return c.store.Write(ctx, func(tx *store.Tx) error {
+	return c.store.Change(ctx, scope.UserID, func(tx *store.Tx) error {
 		album, err := tx.Album(scope, id)
 		if err != nil {
 			return err

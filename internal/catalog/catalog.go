@@ -4,11 +4,9 @@ package catalog
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/banksia-photos/banksia"
 	"github.com/banksia-photos/banksia/internal/blob"
@@ -40,7 +38,8 @@ func New(s *store.Store, blobs blob.Store, pool *media.Pool, runner *task.Runner
 	return c
 }
 
-// contentLocks keeps an upload and a purge of the same bytes apart: between the
+// contentLocks keeps an upload and a purge of the same bytes apart, within this
+// process (store/removals.go does it between processes): between the
 // moment a file is in place and the moment its row is committed, and between the
 // moment the last row is gone and the moment its file is.
 type contentLocks struct {
@@ -74,17 +73,6 @@ func (l *contentLocks) lock(sum banksia.Digest) (unlock func()) {
 	}
 }
 
-// storageError turns a failure of the blob storage into what clients are told.
-func storageError(err error) error {
-	switch {
-	case errors.Is(err, blob.ErrFull):
-		return &banksia.Error{Code: banksia.CodeInsufficientStorage, Message: "The storage of the server is full.", Final: true, Err: err}
-	case errors.Is(err, blob.ErrUnavailable):
-		return &banksia.Error{Code: banksia.CodeStorage, Message: "The storage of the server failed for now.", Retry: 10 * time.Second, Err: err}
-	}
-	return err
-}
-
 // TrashAssets moves assets to the trash; unknown ones and those already there are
 // left alone.
 func (c *Catalog) TrashAssets(ctx context.Context, scope banksia.Scope, library banksia.LibraryID, ids []banksia.AssetID) error {
@@ -103,7 +91,7 @@ func (c *Catalog) RestoreAssets(ctx context.Context, scope banksia.Scope, librar
 }
 
 func (c *Catalog) change(ctx context.Context, scope banksia.Scope, library banksia.LibraryID, f func(*store.Tx) error) error {
-	return c.store.Write(ctx, func(tx *store.Tx) error {
+	return c.store.Change(ctx, scope.UserID, func(tx *store.Tx) error {
 		if _, err := tx.ResolveLibrary(scope, &library); err != nil {
 			return err
 		}

@@ -10,18 +10,24 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/banksia-photos/banksia"
+	"github.com/banksia-photos/banksia/internal/banksiatest/services"
+	"github.com/banksia-photos/banksia/internal/banksiatest/storetest"
 	"github.com/banksia-photos/banksia/internal/blob"
 	"github.com/banksia-photos/banksia/internal/store"
 )
 
-// crashVariable names the folder for a helper process.
-const crashVariable = "BANKSIA_TEST_CRASH"
+// These name the folder and, on PostgreSQL, the database for a helper process.
+const (
+	crashVariable         = "BANKSIA_TEST_CRASH"
+	crashDatabaseVariable = "BANKSIA_TEST_CRASH_DATABASE"
+)
 
 // uploadUntilKilled turns this process into the helper of TestCrash when that
 // asks for it: it works like a server, uploads without end, and prints a line for
@@ -35,7 +41,11 @@ func uploadUntilKilled() {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	r, err := openRig(folder)
+	database := store.Config{URL: os.Getenv(crashDatabaseVariable)}
+	if database.URL == "" {
+		database.Path = filepath.Join(folder, "banksia.db")
+	}
+	r, err := openRig(folder, database)
 	if err != nil {
 		fail(err)
 	}
@@ -63,12 +73,17 @@ func uploadUntilKilled() {
 // loses no task.
 func TestCrash(t *testing.T) {
 	t.Parallel()
-	folder := t.TempDir()
+	folder, database := t.TempDir(), store.Config{}
+	if services.Engine() == "sqlite" {
+		database.Path = filepath.Join(folder, "banksia.db")
+	} else {
+		database = storetest.Postgres(t)
+	}
 	acknowledged := map[banksia.AssetID]int{}
 	const rounds = 6
 	for round := range rounds {
 		child := exec.Command(os.Args[0])
-		child.Env = append(os.Environ(), crashVariable+"="+folder)
+		child.Env = append(os.Environ(), crashVariable+"="+folder, crashDatabaseVariable+"="+database.URL)
 		var problems bytes.Buffer
 		child.Stderr = &problems
 		lines, err := child.StdoutPipe()
@@ -110,9 +125,9 @@ func TestCrash(t *testing.T) {
 		t.Fatalf("only %d uploads were acknowledged", len(acknowledged))
 	}
 
-	r := newRig(t, folder)
+	r := newRigOn(t, folder, database)
 	now := time.Now().Add(time.Second)
-	if _, err := r.blobs.SweepTemp(now); err != nil {
+	if _, err := blob.SweepTemp(r.blobs, now); err != nil {
 		t.Fatal(err)
 	}
 	swept, err := r.catalog.SweepOriginals(t.Context(), now)
@@ -203,7 +218,7 @@ func (r *rig) all(t *testing.T) map[banksia.AssetID]banksia.Asset {
 // The sweep takes what an upload noted and did not finish, and nothing else.
 func TestSweepOriginals(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, t.TempDir())
+	r := newRig(t)
 	finished := r.mustUpload(t, "a.jpg", photo(1, 8, 8)).File.SHA256
 	sums := map[string]banksia.Digest{}
 	for _, name := range []string{"cut off", "without a note", "noted without bytes"} {
@@ -216,7 +231,7 @@ func TestSweepOriginals(t *testing.T) {
 		}
 	}
 	for _, sum := range []banksia.Digest{sums["cut off"], sums["noted without bytes"], finished} {
-		if err := blob.MarkPending(r.blobs, sum); err != nil {
+		if _, err := r.blobs.MarkPending(t.Context(), sum); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -18,7 +18,7 @@ type AssetUpdate struct {
 // when one of them is not within the scope, in none (behaviour 8.1 to 8.4). Trashed
 // assets are edited like live ones. The names of new places are found afterwards.
 func (c *Catalog) UpdateAssets(ctx context.Context, scope banksia.Scope, updates []AssetUpdate) error {
-	return c.store.Write(ctx, func(tx *store.Tx) error {
+	return c.store.Change(ctx, scope.UserID, func(tx *store.Tx) error {
 		libraries, err := tx.Libraries(scope, store.Live)
 		if err != nil {
 			return err

@@ -84,10 +84,10 @@ func (c *Catalog) DeleteFace(ctx context.Context, scope banksia.Scope, library b
 	return nil
 }
 
-// SetFaceEmbeddings stores where a model places faces, all or none. People's
-// centroids follow.
-func (c *Catalog) SetFaceEmbeddings(ctx context.Context, embeddings []banksia.FaceEmbedding) error {
-	return c.store.Write(ctx, func(tx *store.Tx) error {
+// SetFaceEmbeddings stores where a model places faces of a user, all or none.
+// People's centroids follow.
+func (c *Catalog) SetFaceEmbeddings(ctx context.Context, owner banksia.UserID, embeddings []banksia.FaceEmbedding) error {
+	return c.store.Change(ctx, owner, func(tx *store.Tx) error {
 		for _, e := range embeddings {
 			if err := tx.SetFaceEmbedding(e); err != nil {
 				return fmt.Errorf("set embeddings: %w", err)

@@ -13,7 +13,7 @@ func (c *Catalog) CreateLibrary(ctx context.Context, scope banksia.Scope, name s
 	if scope.LibraryIDs != nil {
 		return library, banksia.Errorf(banksia.CodeForbidden, "A key for selected libraries cannot make one.")
 	}
-	err = c.store.Write(ctx, func(tx *store.Tx) error {
+	err = c.store.Change(ctx, scope.UserID, func(tx *store.Tx) error {
 		now := tx.Now()
 		library = banksia.Library{ID: banksia.NewID[banksia.LibraryID](now), UserID: scope.UserID, Name: name, Description: description, CreatedAt: now, UpdatedAt: now}
 		return tx.InsertLibrary(&library)
@@ -43,7 +43,7 @@ type LibraryChange struct {
 
 // UpdateLibrary changes a library, in the trash or not.
 func (c *Catalog) UpdateLibrary(ctx context.Context, scope banksia.Scope, id banksia.LibraryID, change LibraryChange) (library banksia.Library, err error) {
-	err = c.store.Write(ctx, func(tx *store.Tx) error {
+	err = c.store.Change(ctx, scope.UserID, func(tx *store.Tx) error {
 		if library, err = tx.LibraryIn(scope, id); err != nil {
 			return err
 		}
@@ -82,7 +82,7 @@ func (c *Catalog) DeleteLibrary(ctx context.Context, scope banksia.Scope, id ban
 }
 
 func (c *Catalog) changeLibrary(ctx context.Context, scope banksia.Scope, id banksia.LibraryID, f func(*store.Tx) error) error {
-	return c.store.Write(ctx, func(tx *store.Tx) error {
+	return c.store.Change(ctx, scope.UserID, func(tx *store.Tx) error {
 		if _, err := tx.LibraryIn(scope, id); err != nil {
 			return err
 		}

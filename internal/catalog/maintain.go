@@ -97,7 +97,7 @@ func (c *Catalog) purgeExpired(ctx context.Context, retention time.Duration) err
 func (c *Catalog) purgeTrash(ctx context.Context, library banksia.LibraryID, before *time.Time) (purged int, err error) {
 	for {
 		n := 0
-		err := c.store.Write(ctx, func(tx *store.Tx) error {
+		err := c.store.ChangeLibrary(ctx, library, func(tx *store.Tx) error {
 			ids, err := tx.ExpiredTrash(library, before, purgeBatch)
 			if err != nil {
 				return err
@@ -112,6 +112,9 @@ func (c *Catalog) purgeTrash(ctx context.Context, library banksia.LibraryID, bef
 			return c.purge(tx, l.UserID, &library, library, ids)
 		})
 		purged += n
+		if banksia.ErrorCode(err) == banksia.CodeNotFound {
+			return purged, nil // the library was purged meanwhile
+		}
 		if err != nil || n == 0 {
 			return purged, err
 		}
@@ -138,7 +141,7 @@ func (c *Catalog) purgeLibrary(ctx context.Context, library banksia.LibraryID) e
 	purged, reported := 0, time.Now()
 	for {
 		ended := false
-		err := c.store.Write(ctx, func(tx *store.Tx) error {
+		err := c.store.ChangeLibrary(ctx, library, func(tx *store.Tx) error {
 			ids, wanted, err := tx.PurgeBatch(library, purgeBatch)
 			if err != nil || !wanted {
 				ended = true
@@ -156,6 +159,9 @@ func (c *Catalog) purgeLibrary(ctx context.Context, library banksia.LibraryID) e
 			// The tasks that remove files outlive the library.
 			return c.purge(tx, l.UserID, nil, library, ids)
 		})
+		if banksia.ErrorCode(err) == banksia.CodeNotFound {
+			return nil // another node was faster
+		}
 		if err != nil {
 			return err
 		}

@@ -12,7 +12,7 @@ import (
 // only one. p says the rest. A thumbnail face may be anybody's of the library
 // (behaviour 11.5, 11.8).
 func (c *Catalog) CreatePerson(ctx context.Context, scope banksia.Scope, given *banksia.LibraryID, p banksia.Person) (person banksia.Person, err error) {
-	err = c.store.Write(ctx, func(tx *store.Tx) error {
+	err = c.store.Change(ctx, scope.UserID, func(tx *store.Tx) error {
 		l, err := c.writeLibrary(tx, scope, given)
 		if err != nil {
 			return err
@@ -36,7 +36,7 @@ func (c *Catalog) CreatePerson(ctx context.Context, scope banksia.Scope, given *
 
 // UpdatePerson changes what change does to a person.
 func (c *Catalog) UpdatePerson(ctx context.Context, scope banksia.Scope, id banksia.PersonID, change func(*banksia.Person)) (person banksia.Person, err error) {
-	err = c.store.Write(ctx, func(tx *store.Tx) error {
+	err = c.store.Change(ctx, scope.UserID, func(tx *store.Tx) error {
 		p, err := tx.Person(scope, id)
 		if err != nil {
 			return err
@@ -61,7 +61,7 @@ func (c *Catalog) UpdatePerson(ctx context.Context, scope banksia.Scope, id bank
 
 // DeletePerson deletes a person; the faces become nobody's (behaviour 11.5).
 func (c *Catalog) DeletePerson(ctx context.Context, scope banksia.Scope, id banksia.PersonID) error {
-	return c.store.Write(ctx, func(tx *store.Tx) error {
+	return c.store.Change(ctx, scope.UserID, func(tx *store.Tx) error {
 		p, err := tx.Person(scope, id)
 		if err != nil {
 			return err
@@ -80,7 +80,7 @@ func (c *Catalog) MergePeople(ctx context.Context, scope banksia.Scope, id banks
 	if slices.Contains(sources, id) {
 		return person, false, banksia.Invalid("body", "source_person_ids", "cannot hold the person that the others are merged into")
 	}
-	err = c.store.Write(ctx, func(tx *store.Tx) error {
+	err = c.store.Change(ctx, scope.UserID, func(tx *store.Tx) error {
 		target, err := tx.Person(scope, id)
 		if err != nil {
 			return err

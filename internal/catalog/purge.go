@@ -61,14 +61,14 @@ func (c *Catalog) cleanUp(ctx context.Context, d store.Delivery) (task.Commit, e
 	for _, v := range versions {
 		for _, variant := range derivedVariants {
 			if err := c.blobs.Delete(ctx, blob.Derived(v.Version, variant)); err != nil {
-				return nil, storageError(err)
+				return nil, blob.ForClients(err)
 			}
 		}
 		if err := c.removeCrops(ctx, v.Version); err != nil {
-			return nil, storageError(err)
+			return nil, blob.ForClients(err)
 		}
 		if err := c.cleanUpOriginal(ctx, v.SHA256); err != nil {
-			return nil, storageError(err)
+			return nil, blob.ForClients(err)
 		}
 	}
 	return nil, nil
@@ -90,19 +90,48 @@ var derivedVariants = []banksia.VariantName{banksia.VariantFullsize, banksia.Var
 // removeUnreferenced removes an original that no version of any user has. The
 // caller holds the content lock.
 func (c *Catalog) removeUnreferenced(ctx context.Context, sum banksia.Digest) (removed bool, err error) {
-	referenced := true
-	err = c.store.Read(ctx, func(tx *store.Tx) (err error) {
-		referenced, err = tx.IsReferenced(sum)
-		return err
-	})
-	if err != nil || referenced {
+	begun, err := c.store.BeginRemoval(ctx, sum)
+	if err != nil || !begun {
 		return false, err
 	}
+	// A request that is given up long before another process may take over.
+	limited, cancel := context.WithTimeout(ctx, 5*time.Minute)
+	defer cancel()
 	key := blob.Original(sum)
-	if _, err := c.blobs.Stat(ctx, key); errors.Is(err, blob.ErrNotExist) {
-		return false, nil
+	_, err = c.blobs.Stat(limited, key)
+	removed = !errors.Is(err, blob.ErrNotExist)
+	if removed {
+		if err := c.blobs.Delete(limited, key); err != nil {
+			return false, err
+		}
 	}
-	return true, c.blobs.Delete(ctx, key)
+	return removed, c.store.EndRemoval(ctx, sum)
+}
+
+// sweepInterval is how often the remains of processes that never came back are
+// looked for.
+const sweepInterval = time.Hour
+
+// SweepUploads removes, at once and then at intervals until ctx ends, what uploads
+// have left that were cut off: originals without a row, and parts of files.
+func (c *Catalog) SweepUploads(ctx context.Context) {
+	ticker := time.NewTicker(sweepInterval)
+	defer ticker.Stop()
+	for {
+		now := time.Now() // uploads of this process have the content lock
+		originals, err := c.SweepOriginals(ctx, now)
+		parts, sweepErr := c.blobs.Sweep(ctx, now)
+		if err = errors.Join(err, sweepErr); err != nil && ctx.Err() == nil {
+			c.logger.Error("sweep uploads", "error", err)
+		} else if originals+parts > 0 {
+			c.logger.Info("removed what unfinished uploads have left", "originals", originals, "parts", parts)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+	}
 }
 
 // SweepOriginals removes the originals of uploads that a crash cut off before a
@@ -110,12 +139,12 @@ func (c *Catalog) removeUnreferenced(ctx context.Context, sum banksia.Digest) (r
 // that has lost its row in another way, as when an older copy of the database is
 // put back, is left for people to decide about.
 func (c *Catalog) SweepOriginals(ctx context.Context, before time.Time) (removed int, err error) {
-	pending, err := blob.Pending(c.blobs, before)
+	pending, err := c.blobs.Pending(ctx, before)
 	if err != nil {
 		return 0, fmt.Errorf("sweep originals: %w", err)
 	}
-	for _, sum := range pending {
-		gone, err := c.sweep(ctx, sum)
+	for _, note := range pending {
+		gone, err := c.sweep(ctx, note)
 		if err != nil {
 			return removed, fmt.Errorf("sweep originals: %w", err)
 		}
@@ -126,10 +155,10 @@ func (c *Catalog) SweepOriginals(ctx context.Context, before time.Time) (removed
 	return removed, nil
 }
 
-func (c *Catalog) sweep(ctx context.Context, sum banksia.Digest) (removed bool, err error) {
-	defer c.content.lock(sum)()
-	if removed, err = c.removeUnreferenced(ctx, sum); err != nil {
+func (c *Catalog) sweep(ctx context.Context, note blob.Note) (removed bool, err error) {
+	defer c.content.lock(note.SHA256)()
+	if removed, err = c.removeUnreferenced(ctx, note.SHA256); err != nil {
 		return false, err
 	}
-	return removed, blob.Settled(c.blobs, sum)
+	return removed, c.blobs.Settle(ctx, note)
 }

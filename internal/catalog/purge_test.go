@@ -14,7 +14,7 @@ import (
 
 func TestPurge(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, t.TempDir())
+	r := newRig(t)
 	r.runner.Start(t.Context())
 	content := photo(1, 800, 600)
 	a := r.mustUpload(t, "a.jpg", content)
@@ -76,7 +76,7 @@ func (r *rig) mustUpload2(t *testing.T, library banksia.LibraryID, content []byt
 
 func TestTrashAndRestore(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, t.TempDir())
+	r := newRig(t)
 	a := r.mustUpload(t, "a.jpg", photo(1, 8, 8))
 	for range 2 {
 		if err := r.catalog.TrashAssets(t.Context(), r.scope, a.LibraryID, []banksia.AssetID{a.ID}); err != nil {
@@ -113,7 +113,7 @@ func TestTrashAndRestore(t *testing.T) {
 // its bytes do.
 func TestPurgeAgainstUpload(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, t.TempDir())
+	r := newRig(t)
 	r.runner.Start(t.Context())
 	first, second := r.library(t).ID, r.addLibrary(t, r.scope.UserID)
 	content := photo(1, 32, 32)

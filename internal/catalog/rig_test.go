@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/banksia-photos/banksia"
+	"github.com/banksia-photos/banksia/internal/banksiatest/storetest"
 	"github.com/banksia-photos/banksia/internal/blob"
 	"github.com/banksia-photos/banksia/internal/blob/local"
 	"github.com/banksia-photos/banksia/internal/catalog"
@@ -41,11 +42,11 @@ type rig struct {
 	scope   banksia.Scope
 }
 
-// openRig opens the folder; the runner is not started.
-func openRig(folder string) (*rig, error) {
+// openRig opens the folder and the database; the runner is not started.
+func openRig(folder string, database store.Config) (*rig, error) {
 	r := &rig{}
 	var err error
-	if r.store, err = store.Open(context.Background(), store.Config{Path: filepath.Join(folder, "banksia.db")}); err != nil {
+	if r.store, err = store.Open(context.Background(), database); err != nil {
 		return nil, err
 	}
 	if r.blobs, err = local.Open(filepath.Join(folder, "blobs")); err != nil {
@@ -76,9 +77,14 @@ func (r *rig) close() error {
 	return errors.Join(r.pool.Close(), r.store.Close())
 }
 
-func newRig(t *testing.T, folder string) *rig {
+func newRig(t *testing.T) *rig {
 	t.Helper()
-	r, err := openRig(folder)
+	return newRigOn(t, t.TempDir(), storetest.Database(t))
+}
+
+func newRigOn(t *testing.T, folder string, database store.Config) *rig {
+	t.Helper()
+	r, err := openRig(folder, database)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,7 +107,7 @@ func (r *rig) library(t *testing.T) banksia.Library {
 
 func (r *rig) write(t *testing.T, f func(*store.Tx) error) {
 	t.Helper()
-	if err := r.store.Write(t.Context(), f); err != nil {
+	if err := r.store.ChangeAll(t.Context(), nil, f); err != nil {
 		t.Fatal(err)
 	}
 }

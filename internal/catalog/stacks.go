@@ -17,7 +17,7 @@ func (c *Catalog) CreateStack(ctx context.Context, scope banksia.Scope, library 
 	if cover != nil && !slices.Contains(assets, *cover) {
 		return stack, banksia.Invalid("body", "primary_asset_id", "is not one of asset_ids")
 	}
-	err = c.store.Write(ctx, func(tx *store.Tx) error {
+	err = c.store.Change(ctx, scope.UserID, func(tx *store.Tx) error {
 		l, err := tx.ResolveLibrary(scope, library)
 		if err != nil {
 			return err
@@ -99,7 +99,7 @@ func (c *Catalog) DeleteStack(ctx context.Context, scope banksia.Scope, id banks
 }
 
 func (c *Catalog) changeStack(ctx context.Context, scope banksia.Scope, id banksia.StackID, f func(*store.Tx, *banksia.Stack) error) error {
-	return c.store.Write(ctx, func(tx *store.Tx) error {
+	return c.store.Change(ctx, scope.UserID, func(tx *store.Tx) error {
 		stack, err := tx.Stack(scope, id)
 		if err != nil {
 			return err

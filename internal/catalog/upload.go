@@ -31,7 +31,7 @@ type UploadRequest struct {
 func (c *Catalog) Receive(ctx context.Context, content io.Reader) (*blob.Incoming, error) {
 	in, err := blob.Receive(ctx, c.blobs, content)
 	if err != nil {
-		return nil, storageError(err)
+		return nil, blob.ForClients(err)
 	}
 	return in, nil
 }
@@ -123,14 +123,11 @@ func (c *Catalog) Commit(ctx context.Context, scope banksia.Scope, in *blob.Inco
 	}
 	asset, metadata := c.describe(ctx, in, format, r)
 	defer c.content.lock(in.SHA256)()
-	if err := blob.MarkPending(c.blobs, in.SHA256); err != nil {
-		return id, false, storageError(err)
+	note, removals, err := c.keep(ctx, in)
+	if err != nil {
+		return id, false, err
 	}
-	if err := c.blobs.Adopt(ctx, blob.Original(in.SHA256), in.Path); err != nil {
-		c.dropUnreferenced(ctx, in.SHA256) // it may have failed after the file was there
-		return id, false, storageError(err)
-	}
-	err = c.store.Write(ctx, func(tx *store.Tx) error {
+	err = c.store.Change(ctx, scope.UserID, func(tx *store.Tx) error {
 		library, err := c.writeLibrary(tx, scope, r.LibraryID)
 		if err != nil {
 			return err
@@ -139,6 +136,9 @@ func (c *Catalog) Commit(ctx context.Context, scope banksia.Scope, in *blob.Inco
 			return err
 		}
 		asset.LibraryID = library.ID
+		if err := tx.CheckRemovals(in.SHA256, removals); err != nil {
+			return removedError(err)
+		}
 		if err := tx.InsertAsset(asset, metadata); err != nil {
 			return err
 		}
@@ -152,17 +152,17 @@ func (c *Catalog) Commit(ctx context.Context, scope banksia.Scope, in *blob.Inco
 	})
 	switch {
 	case err == nil:
-		c.settled(in.SHA256)
+		c.settled(ctx, note)
 		return asset.ID, true, nil
 	case errors.Is(err, store.ErrDuplicate): // another upload of the same bytes was faster
-		c.settled(in.SHA256)
+		c.settled(ctx, note)
 		existing, findErr := c.duplicate(ctx, scope, in, r)
 		if findErr == nil && existing != nil {
 			return *existing, false, nil
 		}
 		return id, false, errors.Join(err, findErr)
 	}
-	c.dropUnreferenced(ctx, in.SHA256)
+	c.dropUnreferenced(ctx, note)
 	return id, false, err
 }
 
@@ -231,18 +231,54 @@ func tasksAfterUpload(a *banksia.Asset, m *banksia.Metadata) []banksia.TaskType 
 	return types
 }
 
-// dropUnreferenced removes the file of an upload whose row could not be written,
-// also when that is because the client left. The caller holds the content lock.
-func (c *Catalog) dropUnreferenced(ctx context.Context, sum banksia.Digest) {
-	if _, err := c.removeUnreferenced(context.WithoutCancel(ctx), sum); err != nil {
-		c.logger.Warn("remove the file of a failed upload", "error", err) // the sweep at the next start tries again
-		return
+// keep notes that an upload is under way and moves its file into the storage. It
+// tells which removals of the same bytes have been, for store.CheckRemovals. The
+// caller holds the content lock; when the row is not made, it calls
+// dropUnreferenced.
+func (c *Catalog) keep(ctx context.Context, in *blob.Incoming) (note blob.Note, seen store.Removals, err error) {
+	seen, err = c.store.Removals(ctx, in.SHA256)
+	if errors.Is(err, store.ErrRemoved) { // one that could not be finished, perhaps
+		if _, err := c.removeUnreferenced(ctx, in.SHA256); err != nil {
+			return note, seen, removedError(blob.ForClients(err))
+		}
+		seen, err = c.store.Removals(ctx, in.SHA256)
 	}
-	c.settled(sum)
+	if err != nil {
+		return note, seen, removedError(err)
+	}
+	if note, err = c.blobs.MarkPending(ctx, in.SHA256); err != nil {
+		return note, seen, blob.ForClients(err)
+	}
+	if err := c.blobs.Adopt(ctx, blob.Original(in.SHA256), in.Path); err != nil {
+		c.dropUnreferenced(ctx, note) // it may have failed after the file was there
+		return note, seen, blob.ForClients(err)
+	}
+	return note, seen, nil
 }
 
-func (c *Catalog) settled(sum banksia.Digest) {
-	if err := blob.Settled(c.blobs, sum); err != nil { // the sweep will find that all is well
-		c.logger.Warn("settle an upload", "error", err)
+// removedError is what a client is told whose upload met a removal of the same
+// bytes in another process.
+func removedError(err error) error {
+	if !errors.Is(err, store.ErrRemoved) && !errors.Is(err, store.ErrRemoving) {
+		return err
+	}
+	return &banksia.Error{Code: banksia.CodeStorage, Message: "An equal file is being deleted. Send this one again.", Retry: time.Second, Err: err}
+}
+
+// dropUnreferenced removes the file of an upload whose row could not be written,
+// also when that is because the client left. The caller holds the content lock.
+func (c *Catalog) dropUnreferenced(ctx context.Context, note blob.Note) {
+	limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer cancel()
+	if _, err := c.removeUnreferenced(limited, note.SHA256); err != nil {
+		c.logger.WarnContext(ctx, "remove the file of a failed upload", "error", err) // a sweep tries again, or the next upload of it
+		return
+	}
+	c.settled(ctx, note)
+}
+
+func (c *Catalog) settled(ctx context.Context, note blob.Note) {
+	if err := c.blobs.Settle(context.WithoutCancel(ctx), note); err != nil { // a sweep will find that all is well
+		c.logger.WarnContext(ctx, "settle an upload", "error", err)
 	}
 }

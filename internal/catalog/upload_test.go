@@ -20,7 +20,7 @@ import (
 
 func TestUploadImage(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, t.TempDir())
+	r := newRig(t)
 	content := photo(1, 640, 480)
 	a := r.mustUpload(t, "holiday.JPG", content)
 	sum256, sum1 := sha256.Sum256(content), sha1.Sum(content)
@@ -97,7 +97,7 @@ func text(s *string) string {
 // What is refused leaves neither a row nor a file (behaviour 6.3, 6.12).
 func TestUploadRefused(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, t.TempDir())
+	r := newRig(t)
 	jpeg, png := photo(1, 8, 8), []byte("\x89PNG\r\n\x1a\n and more")
 	foreign := r.addLibrary(t, r.addUser(t).UserID)
 	unknown := banksia.NewID[banksia.LibraryID](r.store.Now())
@@ -152,7 +152,7 @@ func (r *rig) wantNothing(t *testing.T) {
 // behaviour 6.12: a client that goes away leaves nothing, whenever it does.
 func TestUploadAborted(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, t.TempDir())
+	r := newRig(t)
 	content := photo(1, 400, 300)
 	gone := errors.New("connection reset")
 	for _, at := range []int{0, 1, len(content) / 2, len(content)} {
@@ -175,7 +175,7 @@ func TestUploadAborted(t *testing.T) {
 
 func TestUploadDuplicate(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, t.TempDir())
+	r := newRig(t)
 	content := photo(1, 64, 64)
 	a := r.mustUpload(t, "a.jpg", content)
 	again := func(scope banksia.Scope, library *banksia.LibraryID, name string) (banksia.AssetID, bool) {
@@ -220,7 +220,7 @@ func TestUploadDuplicate(t *testing.T) {
 // behaviour 6.7 and 21.14: the first upload of a user without a library makes one.
 func TestUploadMakesDefaultLibrary(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, t.TempDir())
+	r := newRig(t)
 	scope := r.addUser(t)
 	none := scope
 	none.LibraryIDs = []banksia.LibraryID{}
@@ -245,7 +245,7 @@ func TestUploadMakesDefaultLibrary(t *testing.T) {
 func TestUploadCaps(t *testing.T) {
 	t.Parallel()
 	for _, table := range []string{"libraries", "users"} {
-		r := newRig(t, t.TempDir())
+		r := newRig(t)
 		first, second := photo(1, 64, 64), photo(2, 64, 64)
 		limit := func(bytes int) {
 			r.write(t, func(tx *store.Tx) error {
@@ -283,7 +283,7 @@ func TestUploadCaps(t *testing.T) {
 // What cannot be decoded is kept, listed and downloadable; its tasks say why.
 func TestUploadDamaged(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, t.TempDir())
+	r := newRig(t)
 	r.runner.Start(t.Context())
 	whole := photo(1, 640, 480)
 	for name, content := range map[string][]byte{
@@ -319,7 +319,7 @@ func TestUploadDamaged(t *testing.T) {
 
 func TestUploadCleansNames(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, t.TempDir())
+	r := newRig(t)
 	number := 0
 	for given, want := range map[string]string{
 		"../../etc/cron.d/evil.jpg":        "evil.jpg",
@@ -341,7 +341,7 @@ func TestUploadCleansNames(t *testing.T) {
 // The same bytes at the same moment become one asset in each library.
 func TestConcurrentUploads(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, t.TempDir())
+	r := newRig(t)
 	first, second := r.library(t).ID, r.addLibrary(t, r.scope.UserID)
 	content := photo(1, 64, 64)
 	var mu sync.Mutex

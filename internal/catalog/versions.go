@@ -143,15 +143,15 @@ func (c *Catalog) render(ctx context.Context, scope banksia.Scope, id banksia.As
 	}
 	made.AssetID, made.Kind, made.Params = id, r.Kind, params
 	defer c.content.lock(in.SHA256)()
-	if err := blob.MarkPending(c.blobs, in.SHA256); err != nil {
-		return version, storageError(err)
+	note, removals, err := c.keep(ctx, in)
+	if err != nil {
+		return version, err
 	}
-	if err := c.blobs.Adopt(ctx, blob.Original(in.SHA256), in.Path); err != nil {
-		c.dropUnreferenced(ctx, in.SHA256)
-		return version, storageError(err)
-	}
-	err = c.store.Write(ctx, func(tx *store.Tx) error {
+	err = c.store.Change(ctx, scope.UserID, func(tx *store.Tx) error {
 		version = made
+		if err := tx.CheckRemovals(in.SHA256, removals); err != nil {
+			return removedError(err)
+		}
 		chain, err := tx.Versions(scope, id)
 		if err != nil {
 			return err
@@ -178,10 +178,10 @@ func (c *Catalog) render(ctx context.Context, scope banksia.Scope, id banksia.As
 		return nil
 	})
 	if err != nil || version.ID != made.ID {
-		c.dropUnreferenced(ctx, in.SHA256) // unless it is the bytes of another version
+		c.dropUnreferenced(ctx, note) // unless it is the bytes of another version
 		return version, err
 	}
-	c.settled(in.SHA256)
+	c.settled(ctx, note)
 	return version, nil
 }
 

@@ -127,6 +127,14 @@ func Origin(text string) error {
 	return nil
 }
 
+// PostgresURL checks the URL of a PostgreSQL database.
+func PostgresURL(text string) error {
+	if u, err := url.Parse(text); err != nil || u.Scheme != "postgres" && u.Scheme != "postgresql" {
+		return errors.New("must be a URL such as postgres://banksia@db.example.org/banksia")
+	}
+	return nil
+}
+
 // Help writes what each flag means, with its default and its variable.
 func Help(out io.Writer, set *flag.FlagSet, private ...string) {
 	set.VisitAll(func(f *flag.Flag) {

@@ -118,6 +118,8 @@ func explain(err error, retries int) error {
 		return task.Retry(sentence(err), err)
 	case errors.Is(err, blob.ErrNotExist):
 		return task.Final("The original file is missing from the storage.", err)
+	case errors.Is(err, blob.ErrDamaged):
+		return task.Final("The original file is damaged in the storage.", err)
 	case errors.Is(err, blob.ErrFull):
 		return task.Retry("The storage is full.", err)
 	case errors.Is(err, blob.ErrUnavailable):
@@ -162,13 +164,24 @@ func (d *Deriver) Variant(ctx context.Context, v *banksia.Version, variant banks
 		key = blob.Original(v.SHA256)
 	}
 	reader, info, err := d.blobs.Open(ctx, key)
-	if !errors.Is(err, blob.ErrNotExist) || key == blob.Original(v.SHA256) {
-		return reader, info, err
+	if errors.Is(err, blob.ErrNotExist) && key != blob.Original(v.SHA256) {
+		if err := d.ensure(ctx, v, variant, true); err != nil {
+			return nil, blob.Info{}, refusal(err)
+		}
+		reader, info, err = d.blobs.Open(ctx, key)
 	}
-	if err := d.ensure(ctx, v, variant, true); err != nil {
-		return nil, blob.Info{}, refusal(err)
+	return reader, info, blob.ForClients(err)
+}
+
+// OriginalURL is where a client gets an original by itself, past this server; ""
+// where the storage gives no such URLs.
+func (d *Deriver) OriginalURL(ctx context.Context, v *banksia.Version, options blob.PresignOptions) (string, error) {
+	presigner, ok := d.blobs.(blob.Presigner)
+	if !ok {
+		return "", nil
 	}
-	return d.blobs.Open(ctx, key)
+	url, err := presigner.Presign(ctx, blob.Original(v.SHA256), options)
+	return url, blob.ForClients(err)
 }
 
 // refusal is what a client is told when something cannot be drawn.
@@ -179,7 +192,7 @@ func refusal(err error) error {
 	if errors.Is(err, media.ErrBusy) {
 		return &banksia.Error{Code: banksia.CodeUnavailable, Message: "The server is busy.", Retry: time.Second, Err: err}
 	}
-	return err
+	return blob.ForClients(err)
 }
 
 // ensure makes the variants of a version that are missing among those drawn
@@ -243,7 +256,7 @@ func (d *Deriver) keep(ctx context.Context, v *banksia.Version, orders []media.O
 	if err := moves.Wait(); err != nil {
 		return err
 	}
-	stored, _, err := d.store.GetVersion(ctx, v.ID)
+	stored, asset, err := d.store.GetVersion(ctx, v.ID)
 	switch {
 	case banksia.ErrorCode(err) == banksia.CodeNotFound:
 		// Purged meanwhile, and its files may have been removed before these came.
@@ -258,7 +271,7 @@ func (d *Deriver) keep(ctx context.Context, v *banksia.Version, orders []media.O
 	case stored.VariantMIMEType == mimeType:
 		return nil
 	}
-	return d.store.Write(ctx, func(tx *store.Tx) error { // the description was a guess
+	return d.store.ChangeAsset(ctx, asset.ID, func(tx *store.Tx) error { // the description was a guess
 		return tx.SetVersionFacts(v.ID, func(v *banksia.Version) { v.VariantMIMEType = mimeType })
 	})
 }

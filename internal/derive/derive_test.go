@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/banksia-photos/banksia"
+	"github.com/banksia-photos/banksia/internal/banksiatest/storetest"
 	"github.com/banksia-photos/banksia/internal/blob"
 	"github.com/banksia-photos/banksia/internal/blob/local"
 	"github.com/banksia-photos/banksia/internal/catalog"
@@ -58,7 +59,7 @@ func newRig(t *testing.T, change func(*media.Config)) *rig {
 			t.Fatal(err)
 		}
 	}
-	r.store, err = store.Open(t.Context(), store.Config{Path: filepath.Join(folder, "banksia.db")})
+	r.store, err = store.Open(t.Context(), storetest.Database(t))
 	must(err)
 	t.Cleanup(func() { r.store.Close() })
 	r.blobs, err = local.Open(filepath.Join(folder, "blobs"))
@@ -420,7 +421,7 @@ func TestReverseGeocoding(t *testing.T) {
 
 func (r *rig) enqueue(a *banksia.Asset, taskType banksia.TaskType) {
 	r.t.Helper()
-	err := r.store.Write(r.t.Context(), func(tx *store.Tx) error {
+	err := r.store.ChangeAll(r.t.Context(), nil, func(tx *store.Tx) error {
 		return r.runner.Enqueue(tx, &banksia.Task{UserID: r.scope.UserID, LibraryID: &a.LibraryID, AssetID: &a.ID, Type: taskType})
 	})
 	if err != nil {
@@ -468,7 +469,7 @@ func TestLateDescription(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, nil)
 	a := r.upload("a.jpg", tagged(t, 1, "-DateTimeOriginal=2023:07:14 22:30:00", "-GPSLatitude=48.8584", "-GPSLatitudeRef=N", "-GPSLongitude=2.2945", "-GPSLongitudeRef=E"))
-	err := r.store.Write(t.Context(), func(tx *store.Tx) error { // as the catalog stores what it could not describe
+	err := r.store.ChangeAll(t.Context(), nil, func(tx *store.Tx) error { // as the catalog stores what it could not describe
 		if err := tx.UpdateFileMetadata(a.ID, func(m *banksia.Metadata) { *m = banksia.Metadata{CreatedAt: m.CreatedAt} }); err != nil {
 			return err
 		}

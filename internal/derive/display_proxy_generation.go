@@ -44,7 +44,7 @@ func (d *Deriver) describeLate(ctx context.Context, a *banksia.Asset) error {
 	}
 	a.Version.Width, a.Version.Height = info.Width, info.Height
 	a.Version.VariantMIMEType, a.Version.Displayable = info.VariantMIMEType, info.Displayable
-	return d.store.Write(ctx, func(tx *store.Tx) error { return d.storeInfo(tx, a, info) })
+	return d.store.ChangeAsset(ctx, a.ID, func(tx *store.Tx) error { return d.storeInfo(tx, a, info) })
 }
 
 // describe reads the headers of an original.

@@ -19,7 +19,7 @@ func (d *Deriver) FaceCrop(ctx context.Context, t *banksia.FaceThumbnail) (blob.
 	key := blob.Derived(t.Version.ID, t.Variant())
 	reader, info, err := d.blobs.Open(ctx, key)
 	if !errors.Is(err, blob.ErrNotExist) {
-		return reader, info, err
+		return reader, info, blob.ForClients(err)
 	}
 	if t.Version.VariantMIMEType == "" || t.Square().W == 0 {
 		return nil, blob.Info{}, banksia.NotFound("Crop")
@@ -34,7 +34,7 @@ func (d *Deriver) FaceCrop(ctx context.Context, t *banksia.FaceThumbnail) (blob.
 	if errors.Is(err, blob.ErrNotExist) { // the face was deleted meanwhile
 		err = banksia.NotFound("Face")
 	}
-	return reader, info, err
+	return reader, info, blob.ForClients(err)
 }
 
 func (d *Deriver) drawCrop(ctx context.Context, t *banksia.FaceThumbnail) error {

@@ -31,8 +31,39 @@ type Pool struct {
 	urgent   []*waiter
 	patient  []*waiter
 	closed   bool
+	counts   Stats          // of what has happened so far
 	stopping sync.WaitGroup // the reapers of all workers
 	warned   sync.Once      // of what the workers' isolation lacks
+}
+
+// Stats is what the workers do, and how many ended since the pool was made.
+type Stats struct {
+	Workers int // processes alive
+	Running int // jobs that have a slot
+	Waiting int // jobs that wait for one
+	Started int
+	// Jobs ended well, or with a finding about the file.
+	Jobs int
+	// Why workers were killed in the middle of a job, or died.
+	TimedOut, OutOfMemory, Crashed, Cancelled int
+	// Replaced had grown or grown old.
+	Replaced int
+}
+
+// Stats may be called at any time.
+func (p *Pool) Stats() Stats {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s := p.counts
+	s.Workers, s.Running, s.Waiting = len(p.alive), p.running, len(p.urgent)+len(p.patient)
+	return s
+}
+
+// count changes the statistics.
+func (p *Pool) count(change func(*Stats)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	change(&p.counts)
 }
 
 // waiter is a job without a slot.
@@ -204,6 +235,7 @@ func (p *Pool) do(ctx context.Context, job request) (answer, error) {
 			w.kill()
 			return answer{}, fmt.Errorf("media: %w", err)
 		}
+		p.count(func(s *Stats) { s.Jobs++ })
 		p.putWorker(w, result.Resident)
 		if result.Failure != nil {
 			failure := result.Failure.problem()
@@ -226,14 +258,19 @@ func (p *Pool) explain(ctx context.Context, job request, err error) error {
 	case closed:
 		return ErrClosed
 	case context.Cause(ctx) == errJobTime:
+		p.count(func(s *Stats) { s.TimedOut++ })
 		return &problem{kind: ErrTimeout, message: fmt.Sprintf("Reading the file took longer than %s.", p.cfg.Timeout)}
 	case ctx.Err() != nil:
+		p.count(func(s *Stats) { s.Cancelled++ })
 		return ctx.Err()
 	case errors.Is(err, errNotReady):
+		p.count(func(s *Stats) { s.Crashed++ })
 		return fmt.Errorf("media: %w", err)
 	case errors.Is(err, errOutOfMemory):
+		p.count(func(s *Stats) { s.OutOfMemory++ })
 		return tooLarge("", "Decoding the file takes more memory than is allowed.")
 	}
+	p.count(func(s *Stats) { s.Crashed++ })
 	p.log.WarnContext(ctx, "media worker crashed", "work", job.Work, "format", job.Format, "error", err)
 	return &problem{kind: ErrWorkerCrashed, message: "The decoder crashed while it read the file."}
 }
@@ -335,6 +372,7 @@ func (p *Pool) takeWorker(ctx context.Context) (*worker, error) {
 	}
 	p.log.DebugContext(ctx, "media worker started", "pid", w.pid)
 	p.alive[w] = struct{}{}
+	p.counts.Started++
 	p.stopping.Go(func() {
 		reason := w.reap()
 		p.log.Debug("media worker ended", "pid", w.pid, "jobs", w.jobs.Load(), "reason", reason)
@@ -353,6 +391,7 @@ func (p *Pool) putWorker(w *worker, resident int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed || w.jobs.Load() >= maxJobs || resident > maxResting {
+		p.counts.Replaced++
 		w.kill()
 		return
 	}

@@ -122,7 +122,7 @@ func (tx *Tx) newestBelow(f AssetFilter, below int64) (newest int64, found bool,
 		return 0, false, err
 	}
 	candidates := selection.candidates(f, func(string) string { return " AND s.local_datetime < " + selection.q.arg(below) })
-	text := "SELECT k.time FROM " + selection.from(candidates+" ORDER BY time DESC LIMIT "+selection.q.arg(int64(math.MaxInt64)), candidatesOnly)
+	text := "SELECT k.time FROM " + selection.from(candidates+tx.store.dialect.merged(" ORDER BY time DESC"), candidatesOnly)
 	err = tx.QueryRow(text+" ORDER BY k.time DESC LIMIT 1", selection.q.args...).Scan(&newest)
 	if errors.Is(err, sql.ErrNoRows) {
 		return 0, false, nil

@@ -5,9 +5,9 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/banksia-photos/banksia"
@@ -37,8 +37,15 @@ type selection struct {
 func newSelection(tx *Tx, f AssetFilter) (*selection, error) {
 	s := &selection{}
 	q := &s.q
-	library := q.arg(f.LibraryID)
+	// An argument that the text does not use is an error on PostgreSQL.
+	library := sync.OnceValue(func() string { return q.arg(f.LibraryID) })
 	own := func(where string) stream { return stream{"assets", "id", where} }
+	ofLibrary := func(where string) stream {
+		if s.streams != nil {
+			return stream{} // not needed
+		}
+		return own("s.library_id = " + library() + where)
+	}
 	// use takes the streams of the first part of the filter, and the conditions
 	// of the others.
 	use := func(condition string, streams ...stream) {
@@ -64,7 +71,7 @@ func newSelection(tx *Tx, f AssetFilter) (*selection, error) {
 			// The limit keeps SQLite from moving conditions inside, after which
 			// it would walk the time index.
 			table := "(SELECT id, live, local_datetime, library_id FROM assets WHERE id IN (" + list(q, chunk) + ") LIMIT " + q.arg(len(chunk)) + ")"
-			use("", stream{table, "id", "s.library_id = " + library})
+			use("", stream{table, "id", "s.library_id = " + library()})
 		}
 	}
 	if f.StackID != nil {
@@ -105,7 +112,7 @@ func newSelection(tx *Tx, f AssetFilter) (*selection, error) {
 			s.cells = true
 			s.rest = append(s.rest, f.Area.condition(q, "k"))
 			for _, cell := range cover(f.Area) {
-				s.streams = append(s.streams, stream{"asset_cells", "asset_id", "s.library_id = " + library + " AND s.cell = " + q.arg(cell)})
+				s.streams = append(s.streams, stream{"asset_cells", "asset_id", "s.library_id = " + library() + " AND s.cell = " + q.arg(cell)})
 			}
 		} else {
 			use("a.latitude IS NOT NULL AND " + f.Area.condition(q, "a"))
@@ -113,14 +120,14 @@ func newSelection(tx *Tx, f AssetFilter) (*selection, error) {
 	}
 	if f.MediaType != "" {
 		media := q.arg(string(f.MediaType))
-		use("a.media_type = "+media, own("s.library_id = "+library+" AND s.media_type = "+media))
+		use("a.media_type = "+media, ofLibrary(" AND s.media_type = "+media))
 	}
 	if f.AlbumFilter != AnyAlbum {
 		in := q.arg(f.AlbumFilter == InAlbum)
-		use("a.in_album = "+in, own("s.library_id = "+library+" AND s.in_album = "+in))
+		use("a.in_album = "+in, ofLibrary(" AND s.in_album = "+in))
 	}
 	if s.streams == nil {
-		s.streams = []stream{own("s.library_id = " + library)}
+		s.streams = []stream{ofLibrary("")}
 	}
 	s.captured(f)
 	return s, nil
@@ -317,9 +324,7 @@ func (tx *Tx) listQuery(f AssetFilter) (text string, args []any, err error) {
 			}
 			return " AND (s.local_datetime, " + id + ")" + beyond + "(" + q.arg(after.local) + ", " + q.arg(*f.StartingAfter) + ")"
 		})
-		// A limit, even one that cannot be reached, keeps SQLite from moving the
-		// conditions into the streams.
-		text = selection.from(candidates+order+" LIMIT "+q.arg(int64(math.MaxInt64)), withVersions)
+		text = selection.from(candidates+tx.store.dialect.merged(order), withVersions)
 	}
 	text = `SELECT ` + assetColumns + ` FROM ` + text + ` ORDER BY k.time` + direction + `, k.id` + direction + ` LIMIT ` + q.arg(f.Limit+1)
 	if f.Offset > 0 {

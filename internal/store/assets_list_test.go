@@ -60,7 +60,7 @@ func newTestLibrary(t testing.TB, s *Store) *testLibrary {
 
 func (l *testLibrary) write(t testing.TB, f func(*Tx) error) {
 	t.Helper()
-	if err := l.Write(context.Background(), f); err != nil {
+	if err := l.ChangeAll(context.Background(), nil, f); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -482,7 +482,7 @@ func TestListAssetsRefusesUnknownCursor(t *testing.T) {
 func TestListAssetsPlans(t *testing.T) {
 	t.Parallel()
 	r := rand.New(rand.NewPCG(3, 4))
-	s := open(t)
+	s := openFile(t)
 	l := newTestLibrary(t, s)
 	l.populate(t, r, 1, 2, 1)
 	cursor := banksia.AssetID{}
@@ -524,7 +524,7 @@ func TestListAssetsPlans(t *testing.T) {
 // Ids are looked up and their few rows sorted; the library is not walked.
 func TestListAssetsPlanOfIDs(t *testing.T) {
 	t.Parallel()
-	l := newTestLibrary(t, open(t))
+	l := newTestLibrary(t, openFile(t))
 	plan := l.plan(t, AssetFilter{LibraryID: l.id, State: All, Limit: 20, IDs: []banksia.AssetID{banksia.NewID[banksia.AssetID](epoch)}})
 	if !strings.Contains(plan, "SEARCH assets USING INDEX sqlite_autoindex_assets_1 (id=?)") || strings.Contains(plan, "assets_by_time") {
 		t.Errorf("walks the library:\n%s", plan)

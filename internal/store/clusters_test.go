@@ -155,12 +155,12 @@ func TestTotalsOfOlderDatabase(t *testing.T) {
 		t.Fatal(err)
 	}
 	l.write(t, func(tx *Tx) error {
-		return tx.execScript(`ALTER TABLE asset_months RENAME TO kept_months; ALTER TABLE cell_totals RENAME TO kept_totals;` + l.dialect.schema(string(text)))
+		return tx.execScript(`ALTER TABLE asset_months RENAME TO kept_months; ALTER TABLE cell_totals RENAME TO kept_totals;` + l.dialect.schema.Replace(string(text)))
 	})
 	for kept, counted := range map[string]string{"kept_months": "asset_months", "kept_totals": "cell_totals"} {
 		var n, different int
 		err := l.Read(t.Context(), func(tx *Tx) error {
-			return tx.QueryRow(`SELECT (SELECT COUNT(*) FROM `+kept+`), (SELECT COUNT(*) FROM (SELECT * FROM `+kept+` EXCEPT SELECT * FROM `+counted+`)) + (SELECT COUNT(*) FROM (SELECT * FROM `+counted+` EXCEPT SELECT * FROM `+kept+`))`).Scan(&n, &different)
+			return tx.QueryRow(`SELECT (SELECT COUNT(*) FROM `+kept+`), (SELECT COUNT(*) FROM (SELECT * FROM `+kept+` EXCEPT SELECT * FROM `+counted+`) AS missing) + (SELECT COUNT(*) FROM (SELECT * FROM `+counted+` EXCEPT SELECT * FROM `+kept+`) AS extra)`).Scan(&n, &different)
 		})
 		if err != nil || n == 0 || different > 0 {
 			t.Errorf("%s: %d of %d rows differ, %v", counted, different, n, err)

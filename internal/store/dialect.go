@@ -1,77 +1,76 @@
 package store
 
 import (
-	"errors"
+	"context"
 	"strings"
-
-	"modernc.org/sqlite"
-	sqlite3 "modernc.org/sqlite/lib"
 
 	"github.com/banksia-photos/banksia/internal/search"
 )
 
-// dialect holds every difference between the engines. SQLite is the one built
-// in; PostgreSQL needs another value of this struct and no other code.
+// dialect holds every difference between the engines: one value for each, in
+// sqlite.go and postgres.go. All other SQL means the same on both.
 type dialect struct {
-	// withoutRowID ends the definition of a table that is stored in the order
-	// of its primary key.
-	withoutRowID string
-	// serialKey is the type of a primary key that the engine numbers, rising.
-	serialKey string
-	// searchIndex makes the full-text index of search_documents.
-	searchIndex string
-	// addToSearch and dropFromSearch keep the index in step with a document ($1),
-	// its scope ($2) and its words ($3).
+	// schema fills the few engine-specific words of a migration:
+	// {{without_rowid}} ends the definition of a table that is stored in the order
+	// of its primary key, {{serial_key}} is the type of a primary key that the
+	// engine numbers, rising, and {{search_index}} makes the full-text index of
+	// search_documents.
+	schema *strings.Replacer
+	// script runs several statements separated by semicolons.
+	script func(ctx context.Context, c *conn, text string) error
+
+	// beginRead and beginWrite open transactions; all reads of one see one state.
+	beginRead, beginWrite string
+	// lock waits until no other transaction holds the turn of a key ($1) and holds
+	// it until the end of this one; "" where beginWrite excludes all others.
+	lock string
+	// claimable ends a query of rows that other transactions may have taken: it
+	// takes those that are free and leaves out the others.
+	claimable string
+
+	// merged ends a query that merges streams in an order, inside of one that takes
+	// the first rows: the planner is to read the streams only so far.
+	merged func(order string) string
+
+	// columns selects table, name and type of the columns of all tables but the
+	// full-text index, in their order.
+	columns string
+
+	// addToSearch and dropFromSearch keep the index in step with a document ($1)
+	// and what searchValues gives for it ($2 and on).
 	addToSearch, dropFromSearch string
+	// searchValues are what the index keeps of the words of a document in a scope.
+	searchValues func(scope, words string) []any
 	// searchMatches selects the documents of an expression ($1), the newest first,
 	// up to a number ($2).
 	searchMatches string
-	// searchExpression is the expression for a term within a scope, or for several
-	// terms that must all be there.
+	// searchExpression is the expression for terms that must all be there, within a
+	// scope.
 	searchExpression func(scope string, terms []search.Term) string
-	// isUnique tells whether an error is a violation of a unique index.
-	isUnique func(error) bool
-	// isFull tells whether the storage of the database has no room left.
-	isFull func(error) bool
+
+	// load writes many rows, of values as scanRow returns them.
+	load func(tx *Tx, table string, columns []Column, rows [][]any) error
+	// afterLoad is a script for when all tables have been loaded.
+	afterLoad string
+	// closeTables keeps other transactions from changing tables (%s: their names)
+	// until the end of this one; "" where beginWrite does.
+	closeTables string
+	// sealTable makes all later changes of {{table}} fail with the trouble sealed.
+	sealTable string
+
+	// trouble tells what kind of error of the engine this is.
+	trouble func(error) trouble
 }
 
-var sqliteDialect = dialect{
-	withoutRowID: " WITHOUT ROWID",
-	serialKey:    "INTEGER PRIMARY KEY",
-	// The words are folded and cut already; the prefixes make unfinished words fast.
-	searchIndex:    `CREATE VIRTUAL TABLE search_index USING fts5(scope, words, content='', contentless_delete=1, prefix='2 3 4', tokenize='unicode61 remove_diacritics 0');`,
-	addToSearch:    `INSERT INTO search_index (rowid, scope, words) VALUES ($1, $2, $3)`,
-	dropFromSearch: `DELETE FROM search_index WHERE rowid = $1`,
-	searchMatches:  `SELECT rowid AS document FROM search_index WHERE search_index MATCH $1 ORDER BY rowid DESC LIMIT $2`,
-	searchExpression: func(scope string, terms []search.Term) string {
-		// Words hold letters and digits only, so quotes need no escape.
-		text := `scope : "` + scope + `"`
-		for _, term := range terms {
-			text += ` AND words : "` + strings.Join(term.Words, " ") + `"`
-			if term.Prefix {
-				text += " *"
-			}
-		}
-		return text
-	},
-	isUnique: func(err error) bool {
-		code, ok := sqliteCode(err)
-		return ok && (code == sqlite3.SQLITE_CONSTRAINT_UNIQUE || code == sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY)
-	},
-	isFull: func(err error) bool {
-		code, ok := sqliteCode(err)
-		return ok && code&0xff == sqlite3.SQLITE_FULL
-	},
-}
+// trouble is what an error of an engine means to its callers.
+type trouble int
 
-func sqliteCode(err error) (int, bool) {
-	if e, ok := errors.AsType[*sqlite.Error](err); ok {
-		return e.Code(), true
-	}
-	return 0, false
-}
-
-// schema fills the few engine-specific words of a migration.
-func (d dialect) schema(text string) string {
-	return strings.NewReplacer("{{without_rowid}}", d.withoutRowID, "{{serial_key}}", d.serialKey, "{{search_index}}", d.searchIndex).Replace(text)
-}
+const (
+	otherTrouble trouble = iota
+	duplicate            // a unique index has the value already
+	full                 // the storage of the database has no room left
+	readOnly             // the database can be read but not written now
+	busy                 // other transactions are in the way; a repeat may help
+	sealed               // everything was moved to another database
+	unreachable          // the connection ended or cannot be made; a repeat may help
+)

@@ -25,6 +25,9 @@ type pendingEvent struct {
 // are written in the order of these calls; one that says nothing new is dropped.
 // payload is nil or marshals to a JSON object.
 func (tx *Tx) emit(library banksia.LibraryID, event banksia.EventType, entity driver.Valuer, payload any) error {
+	if !tx.owned {
+		return fmt.Errorf("%s outside of a change of its owner", event)
+	}
 	e := pendingEvent{library: library, event: event, entity: entity}
 	if payload != nil {
 		text, err := json.Marshal(payload)

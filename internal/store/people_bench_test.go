@@ -22,8 +22,8 @@ type crowd struct {
 
 // newCrowd makes n people, of whom one in ten has a name. Rows are written as they
 // lie, without events, because a million of them would take minutes.
-func newCrowd(tb testing.TB, n int, embedded bool) *crowd {
-	l := newTestLibrary(tb, open(tb))
+func newCrowd(tb testing.TB, s *Store, n int, embedded bool) *crowd {
+	l := newTestLibrary(tb, s)
 	c := &crowd{Store: l.Store, scope: l.scope, library: l.id}
 	r := rand.New(rand.NewPCG(1, uint64(n)))
 	var photo banksia.AssetID
@@ -69,7 +69,7 @@ func newCrowd(tb testing.TB, n int, embedded bool) *crowd {
 // sizes in every order, and of faces.
 func BenchmarkListPeople(b *testing.B) {
 	for _, n := range []int{10_000, 1_000_000} {
-		c := newCrowd(b, n, false)
+		c := newCrowd(b, open(b), n, false)
 		cursor, middle := c.people[n/2], c.faces[n/2]
 		for _, order := range []PersonOrder{PeopleByTimeDesc, PeopleByNameAsc, PeopleByCountDesc} {
 			for _, filter := range []NameFilter{Named, AnyNamed} {
@@ -104,7 +104,7 @@ func BenchmarkListPeople(b *testing.B) {
 
 // BenchmarkClusterAssignments compares faces with the 10,000 people of a library.
 func BenchmarkClusterAssignments(b *testing.B) {
-	c := newCrowd(b, 10_000, true)
+	c := newCrowd(b, open(b), 10_000, true)
 	for _, n := range []int{1, 20, 200} {
 		faces := make([]banksia.Face, n)
 		for i := range faces {
@@ -124,7 +124,7 @@ func BenchmarkClusterAssignments(b *testing.B) {
 // statistics that ANALYZE would gather (behaviour 11.1).
 func TestPeoplePagesNeedNoSort(t *testing.T) {
 	t.Parallel()
-	c := newCrowd(t, 400, false)
+	c := newCrowd(t, openFile(t), 400, false)
 	for order, index := range map[PersonOrder]string{
 		PeopleByTimeDesc: "people_by_time", PeopleByTimeAsc: "people_by_time", PeopleByNameAsc: "people_by_name", PeopleByNameDesc: "people_by_name",
 		PeopleByCountDesc: "people_by_count", PeopleByCountAsc: "people_by_count",

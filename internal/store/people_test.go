@@ -1,10 +1,8 @@
 package store
 
 import (
-	"path/filepath"
 	"slices"
 	"testing"
-	"time"
 
 	"github.com/banksia-photos/banksia"
 )
@@ -13,30 +11,21 @@ import (
 // faces weighed when it is opened.
 func TestOlderPeopleAreBroughtUpToDate(t *testing.T) {
 	t.Parallel()
-	path := filepath.Join(t.TempDir(), "banksia.db")
-	writer, err := openSQLite(path, 1, "BEGIN IMMEDIATE")
+	cfg := emptyDatabase(t)
+	older, err := connect(cfg)
+	if err == nil {
+		err = older.migrate(t.Context(), 2)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	older := &Store{dialect: sqliteDialect, now: time.Now, writer: writer, writing: make(chan struct{}, 1)}
 	user, library, photo := banksia.NewID[banksia.UserID](epoch), banksia.NewID[banksia.LibraryID](epoch), banksia.NewID[banksia.AssetID](epoch)
 	person := banksia.NewID[banksia.PersonID](epoch)
 	err = older.Write(t.Context(), func(tx *Tx) error {
-		for _, name := range []string{"0001_initial.sql", "0002_events.sql"} {
-			text, err := migrations.ReadFile("migrations/" + name)
-			if err != nil {
-				return err
-			}
-			if err := tx.execScript(tx.store.dialect.schema(string(text))); err != nil {
-				return err
-			}
-		}
 		for _, statement := range []struct {
 			text string
 			args []any
 		}{
-			{`CREATE TABLE schema_migrations (version BIGINT PRIMARY KEY, name TEXT NOT NULL, applied_at BIGINT NOT NULL)`, nil},
-			{`INSERT INTO schema_migrations VALUES (1, 'initial', 0), (2, 'events', 0)`, nil},
 			{`INSERT INTO users (id, is_active, is_superuser, is_verified, created_at, updated_at) VALUES ($1, TRUE, TRUE, TRUE, 0, 0)`, []any{user}},
 			{`INSERT INTO libraries (id, user_id, name, created_at, updated_at) VALUES ($1, $2, 'Test', 0, 0)`, []any{library, user}},
 			{`INSERT INTO people (id, library_id, name, is_favorite, is_hidden, created_at, updated_at) VALUES ($1, $2, 'ÉMILE', FALSE, FALSE, 0, 0), ($3, $2, NULL, FALSE, FALSE, 0, 0)`,
@@ -55,10 +44,10 @@ func TestOlderPeopleAreBroughtUpToDate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := writer.close(); err != nil {
+	if err := older.Close(); err != nil {
 		t.Fatal(err)
 	}
-	s, err := Open(t.Context(), Config{Path: path})
+	s, err := Open(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -102,8 +91,8 @@ func TestPercentile(t *testing.T) {
 // is exact, the percentile near, and both the same at every call.
 func TestClusterMetricsOfManyFaces(t *testing.T) {
 	t.Parallel()
-	c := newCrowd(t, 300, true)
-	err := c.Write(t.Context(), func(tx *Tx) error {
+	c := newCrowd(t, open(t), 300, true)
+	err := c.ChangeAll(t.Context(), nil, func(tx *Tx) error {
 		for _, source := range c.people[1:] {
 			if err := tx.MergePerson(c.library, source, c.people[0]); err != nil {
 				return err

@@ -59,12 +59,18 @@ func (tx *Tx) setDocument(kind documentKind, entity [16]byte, library banksia.Li
 		err = tx.QueryRow(`INSERT INTO search_documents (kind, entity_id, library_id, words) VALUES ($1, $2, $3, $4) RETURNING document`, kind, entity[:], library, words).Scan(&document)
 	}
 	if err == nil {
-		_, err = tx.Exec(tx.store.dialect.addToSearch, document, kind.scope(library), words)
+		err = tx.addToIndex(document, kind, library, words)
 	}
 	if err != nil {
 		return fail(err)
 	}
 	return nil
+}
+
+func (tx *Tx) addToIndex(document int64, kind documentKind, library banksia.LibraryID, words string) error {
+	d := &tx.store.dialect
+	_, err := tx.Exec(d.addToSearch, append([]any{document}, d.searchValues(kind.scope(library), words)...)...)
+	return err
 }
 
 // indexedColumns are the texts that an asset is found by, of assets a and

@@ -11,7 +11,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"net/url"
 	"runtime"
 	"time"
 
@@ -32,34 +31,59 @@ var (
 type Config struct {
 	// Path of the SQLite file; it is made when absent.
 	Path string
+	// URL of a PostgreSQL database (postgres://...), 15 or newer, instead of Path.
+	URL string
 	// Readers is how many reads run at once; 0: one for each core, at least 4.
 	Readers int
+	// Writers is how many changes run at once, on PostgreSQL; 0: as many as readers.
+	Writers int
 	// Now is the clock; nil: the system's.
 	Now func() time.Time
 	// Patience is how long a change waits for its turn; 0: half a minute.
 	Patience time.Duration
+	Observer Observer // nil: nobody
 }
 
 // Store is an open database. It is safe for concurrent use.
 type Store struct {
 	dialect dialect
 	now     func() time.Time
+	// process names this process to others on the same database. SQLite has one at a
+	// time, so what an earlier one left is this one's.
+	process string
 	readers *pool
 	writer  *pool
-	// writing is held for a whole write transaction: SQLite has one writer, and
-	// waiting here is fair and cheap where its busy handler sleeps.
-	writing  chan struct{}
-	patience time.Duration
+	turns   turns
+
+	observer Observer
 }
 
 // Open opens the database, making and migrating it as needed. It fails with
 // ErrNewerDatabase rather than touch what a newer program wrote.
 func Open(ctx context.Context, cfg Config) (*Store, error) {
-	if cfg.Path == "" {
-		return nil, errors.New("open store: no path")
+	s, err := connect(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("open the database: %w", err)
+	}
+	if err := s.migrate(ctx, newestVersion); err != nil {
+		return nil, errors.Join(fmt.Errorf("migrate the database: %w", err), s.Close())
+	}
+	if err := s.refuseCopies(ctx); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+// connect opens the database as it is.
+func connect(cfg Config) (*Store, error) {
+	if (cfg.Path == "") == (cfg.URL == "") {
+		return nil, errors.New("a path or a URL is needed, and not both")
 	}
 	if cfg.Readers == 0 {
 		cfg.Readers = max(4, runtime.NumCPU())
+	}
+	if cfg.Writers == 0 {
+		cfg.Writers = cfg.Readers
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
@@ -67,33 +91,15 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if cfg.Patience == 0 {
 		cfg.Patience = 30 * time.Second
 	}
-	s := &Store{dialect: sqliteDialect, now: cfg.Now, writing: make(chan struct{}, 1), patience: cfg.Patience}
-	// synchronous(FULL): an acknowledged upload survives a power cut.
-	writer, err := openSQLite(cfg.Path, 1, "BEGIN IMMEDIATE", "_pragma=synchronous(FULL)", "_pragma=cache_size(-16000)")
-	if err != nil {
-		return nil, err
+	s := &Store{now: cfg.Now, observer: cfg.Observer, turns: turns{patience: cfg.Patience, waiting: map[int64]*turn{}}}
+	open := s.openSQLite
+	if cfg.URL != "" {
+		open = s.openPostgres
 	}
-	s.writer = writer
-	if err := s.migrate(ctx); err != nil {
-		return nil, errors.Join(fmt.Errorf("migrate %s: %w", cfg.Path, err), s.Close())
-	}
-	s.readers, err = openSQLite(cfg.Path, cfg.Readers, "BEGIN", "_pragma=query_only(1)", "_pragma=cache_size(-8000)")
-	if err != nil {
+	if err := open(cfg); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
-}
-
-func openSQLite(path string, connections int, begin string, options ...string) (*pool, error) {
-	dsn := "file:" + (&url.URL{Path: path}).EscapedPath() + "?_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=foreign_keys(1)&_pragma=temp_store(MEMORY)"
-	for _, option := range options {
-		dsn += "&" + option
-	}
-	db, err := sql.Open("sqlite", dsn)
-	if err != nil {
-		return nil, fmt.Errorf("open %s: %w", path, err)
-	}
-	return newPool(db, connections, begin), nil
 }
 
 // Close ends all connections. Calling it twice is safe.
@@ -118,6 +124,7 @@ type Tx struct {
 	store *Store
 	after []func()
 
+	owned   bool // the transaction has the turn of the owner of what it changes
 	events  []pendingEvent
 	emitted map[pendingEvent]bool
 }
@@ -173,51 +180,94 @@ func (tx *Tx) Exec(text string, args ...any) (sql.Result, error) {
 
 // execScript runs several statements separated by semicolons.
 func (tx *Tx) execScript(text string) error {
-	_, err := tx.conn.ExecContext(tx.ctx, text)
-	return tx.store.explain(err)
+	return tx.store.explain(tx.store.dialect.script(tx.ctx, tx.conn, text))
 }
 
 // explain turns what an engine says into what the callers know.
 func (s *Store) explain(err error) error {
-	switch {
-	case err == nil:
+	if err == nil {
 		return nil
-	case s.dialect.isUnique(err):
+	}
+	switch s.dialect.trouble(err) {
+	case duplicate:
 		return fmt.Errorf("%w: %w", ErrDuplicate, err)
-	case s.dialect.isFull(err):
+	case full:
 		return &banksia.Error{Code: banksia.CodeInsufficientStorage, Message: "The disk is full.", Err: err}
+	case readOnly:
+		return &banksia.Error{Code: banksia.CodeStorage, Message: "The database cannot be written for now.", Retry: 10 * time.Second, Err: err}
+	case sealed:
+		return &banksia.Error{Code: banksia.CodeUnavailable, Message: "The library was moved to another database.", Err: errors.Join(ErrMoved, err)}
+	case busy:
+		return errors.Join(errTurn(), err)
+	case unreachable:
+		return &banksia.Error{Code: banksia.CodeStorage, Message: "The database cannot be reached for now.", Retry: 2 * time.Second, Err: err}
 	}
 	return err
 }
 
 // Read runs f in a transaction that sees one state of the database.
 func (s *Store) Read(ctx context.Context, f func(*Tx) error) error {
-	return s.run(ctx, s.readers, f)
+	return s.observed(ctx, "read", f, func(ctx context.Context, f func(*Tx) error) error { return s.run(ctx, s.readers, nil, &Tx{}, f) })
 }
 
-// Write runs f in a transaction that excludes other writers. When f fails,
-// nothing of it remains. When its turn does not come, it fails with ErrBusy.
+// Write runs f in a transaction for rows that are of no library: accounts,
+// sessions, settings. It excludes other calls of Write. When f fails, nothing of
+// it remains. When its turn does not come, it fails with ErrBusy.
 func (s *Store) Write(ctx context.Context, f func(*Tx) error) error {
-	select {
-	case s.writing <- struct{}{}:
-	default:
-		timer := time.NewTimer(s.patience)
-		defer timer.Stop()
-		select {
-		case s.writing <- struct{}{}:
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-timer.C:
-			return &banksia.Error{Code: banksia.CodeUnavailable, Message: "Other changes took too long. Try again.", Retry: time.Second, Err: ErrBusy}
-		}
+	return s.write(ctx, []int64{commonTurn}, &Tx{}, f)
+}
+
+// Change is Write for a change of what a user owns; it excludes other changes of
+// the same owner, and on SQLite all others. So f may decide on what it reads.
+func (s *Store) Change(ctx context.Context, owner banksia.UserID, f func(*Tx) error) error {
+	return s.ChangeAll(ctx, []banksia.UserID{owner}, f)
+}
+
+// ChangeAll is Change for several owners at once.
+func (s *Store) ChangeAll(ctx context.Context, owners []banksia.UserID, f func(*Tx) error) error {
+	return s.write(ctx, turnKeys(owners), &Tx{owned: true}, f)
+}
+
+// ChangeAsset is Change for the owner of an asset. A missing asset is a
+// banksia.Error with CodeNotFound.
+func (s *Store) ChangeAsset(ctx context.Context, id banksia.AssetID, f func(*Tx) error) error {
+	return s.changeOwned(ctx, `SELECT l.user_id FROM assets a JOIN libraries l ON l.id = a.library_id WHERE a.id = $1`, "Asset", id, f)
+}
+
+// ChangeLibrary is Change for the owner of a library. A missing library is a
+// banksia.Error with CodeNotFound.
+func (s *Store) ChangeLibrary(ctx context.Context, id banksia.LibraryID, f func(*Tx) error) error {
+	return s.changeOwned(ctx, `SELECT user_id FROM libraries WHERE id = $1`, "Library", id, f)
+}
+
+func (s *Store) changeOwned(ctx context.Context, ownerOf, what string, id any, f func(*Tx) error) error {
+	var owner banksia.UserID
+	err := s.Read(ctx, func(tx *Tx) error { return tx.QueryRow(ownerOf, id).Scan(&owner) })
+	if errors.Is(err, sql.ErrNoRows) {
+		return banksia.NotFound(what)
 	}
-	var tx *Tx
-	err := func() error {
-		defer func() { <-s.writing }()
-		return s.run(ctx, s.writer, func(t *Tx) error {
-			tx = t
-			return f(t)
-		})
+	if err != nil {
+		return fmt.Errorf("find the owner: %w", err)
+	}
+	return s.Change(ctx, owner, f)
+}
+
+func (s *Store) write(ctx context.Context, keys []int64, tx *Tx, f func(*Tx) error) error {
+	return s.observed(ctx, "write", f, func(ctx context.Context, f func(*Tx) error) error { return s.inTurn(ctx, keys, tx, f) })
+}
+
+func (s *Store) inTurn(ctx context.Context, keys []int64, tx *Tx, f func(*Tx) error) error {
+	local, locks := keys, keys
+	if s.dialect.lock == "" {
+		local, locks = []int64{commonTurn}, nil
+	}
+	release, err := s.turns.take(ctx, local)
+	if err != nil {
+		return err
+	}
+	err = func() error {
+		defer release()
+		return s.run(ctx, s.writer, locks, tx, f)
 	}()
 	if err != nil {
 		return err
@@ -228,16 +278,32 @@ func (s *Store) Write(ctx context.Context, f func(*Tx) error) error {
 	return nil
 }
 
-func (s *Store) run(ctx context.Context, p *pool, f func(*Tx) error) error {
-	c, err := p.take(ctx)
+// begin takes a connection and opens a transaction on it. Nothing has been done
+// when that fails, so a connection that broke while it was idle is replaced.
+func (s *Store) begin(ctx context.Context, p *pool) (*conn, error) {
+	for {
+		c, err := p.take(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("connect to the database: %w", s.explain(err))
+		}
+		used := len(c.statements) > 0
+		err = c.exec(ctx, p.begin)
+		if err == nil {
+			return c, nil
+		}
+		p.drop(c)
+		if !used || ctx.Err() != nil || s.dialect.trouble(err) != unreachable {
+			return nil, fmt.Errorf("begin: %w", s.explain(err))
+		}
+	}
+}
+
+func (s *Store) run(ctx context.Context, p *pool, locks []int64, tx *Tx, f func(*Tx) error) error {
+	c, err := s.begin(ctx, p)
 	if err != nil {
-		return fmt.Errorf("connect to the database: %w", s.explain(err))
+		return err
 	}
 	committed := false
-	if err := c.exec(ctx, p.begin); err != nil {
-		p.drop(c)
-		return fmt.Errorf("begin: %w", s.explain(err))
-	}
 	// Also after a panic in f. A cancelled request must not keep the rollback
 	// from happening.
 	defer func() {
@@ -247,9 +313,14 @@ func (s *Store) run(ctx context.Context, p *pool, f func(*Tx) error) error {
 		}
 		p.give(c)
 	}()
-	tx := &Tx{ctx: ctx, conn: c, store: s}
+	tx.ctx, tx.conn, tx.store = ctx, c, s
+	for _, key := range locks {
+		if _, err := tx.Exec(s.dialect.lock, key); err != nil {
+			return fmt.Errorf("wait for a turn: %w", err)
+		}
+	}
 	if err := f(tx); err != nil {
-		return err
+		return s.explainOnce(err)
 	}
 	if err := tx.flushEvents(); err != nil {
 		return err
@@ -264,4 +335,13 @@ func (s *Store) run(ctx context.Context, p *pool, f func(*Tx) error) error {
 	}
 	committed = true
 	return nil
+}
+
+// explainOnce explains an error that the statements of a transaction returned as
+// it came.
+func (s *Store) explainOnce(err error) error {
+	if _, known := errors.AsType[*banksia.Error](err); known || errors.Is(err, ErrDuplicate) || s.dialect.trouble(err) == duplicate {
+		return err
+	}
+	return s.explain(err)
 }

@@ -8,11 +8,48 @@ import (
 	"testing"
 
 	"github.com/banksia-photos/banksia"
+	"github.com/banksia-photos/banksia/internal/banksiatest/services"
 )
+
+// database is a new database, on the engine that the tests are run for.
+func database(t testing.TB) Config {
+	t.Helper()
+	if services.Engine() == "sqlite" {
+		return Config{Path: filepath.Join(t.TempDir(), "banksia.db")}
+	}
+	return Config{URL: services.Postgres(t, func(url string) error {
+		s, err := Open(context.Background(), Config{URL: url})
+		if err == nil {
+			err = s.Close()
+		}
+		return err
+	})}
+}
+
+// emptyDatabase is database without any table.
+func emptyDatabase(t testing.TB) Config {
+	t.Helper()
+	if services.Engine() == "sqlite" {
+		return Config{Path: filepath.Join(t.TempDir(), "banksia.db")}
+	}
+	return Config{URL: services.Postgres(t, nil)}
+}
 
 func open(t testing.TB) *Store {
 	t.Helper()
-	s, err := Open(context.Background(), Config{Path: filepath.Join(t.TempDir(), "banksia.db")})
+	return openWith(t, database(t))
+}
+
+// openFile opens a new SQLite database whatever the tests are run for: for tests of
+// its plans, which follow from the text of a query alone.
+func openFile(t testing.TB) *Store {
+	t.Helper()
+	return openWith(t, Config{Path: filepath.Join(t.TempDir(), "banksia.db")})
+}
+
+func openWith(t testing.TB, cfg Config) *Store {
+	t.Helper()
+	s, err := Open(context.Background(), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}

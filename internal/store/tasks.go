@@ -12,18 +12,19 @@ import (
 
 // EnqueueTask makes a task of an asset pending: a new row, or the row of the same
 // asset and type started anew under a new delivery id. It fills in what the store
-// decides of t. payload is for work that finds no asset any more; "" is none.
+// decides of t, and remembers the cause of the transaction's context. payload is
+// for work that finds no asset any more; "" is none.
 func (tx *Tx) EnqueueTask(t *banksia.Task, payload string) error {
 	now := tx.Now()
 	t.Status, t.DeliveryID = banksia.TaskPending, newDeliveryID(now)
 	t.RetryCount, t.StartedAt, t.CompletedAt = 0, nil, nil
 	var created int64
-	err := tx.QueryRow(`INSERT INTO tasks (id, delivery_id, user_id, library_id, asset_id, task_type, status, payload, created_at, due_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9)
-		ON CONFLICT (asset_id, task_type) DO UPDATE SET delivery_id = excluded.delivery_id, status = excluded.status, payload = excluded.payload,
+	err := tx.QueryRow(`INSERT INTO tasks (id, delivery_id, user_id, library_id, asset_id, task_type, status, payload, created_at, due_at, cause)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9, $10)
+		ON CONFLICT (asset_id, task_type) DO UPDATE SET delivery_id = excluded.delivery_id, status = excluded.status, payload = excluded.payload, cause = excluded.cause,
 			retry_count = 0, started_at = NULL, completed_at = NULL, due_at = excluded.due_at
 		RETURNING id, created_at`,
-		banksia.NewID[banksia.TaskID](now), t.DeliveryID, t.UserID, t.LibraryID, t.AssetID, t.Type, t.Status, textOrNil(payload), now.UnixMicro()).Scan(&t.ID, &created)
+		banksia.NewID[banksia.TaskID](now), t.DeliveryID, t.UserID, t.LibraryID, t.AssetID, t.Type, t.Status, textOrNil(payload), now.UnixMicro(), textOrNil(banksia.CauseOf(tx.ctx).String())).Scan(&t.ID, &created)
 	if err != nil {
 		return fmt.Errorf("enqueue %s: %w", t.Type, tx.store.explain(err))
 	}
@@ -84,6 +85,7 @@ func (tx *Tx) tasks(text string, args ...any) (tasks []banksia.Task, err error) 
 type Delivery struct {
 	banksia.Task
 	Payload string
+	Cause   banksia.Cause // of whoever enqueued it
 }
 
 // ClaimTasks takes up to limit tasks whose time has come, in the order in which
@@ -91,13 +93,16 @@ type Delivery struct {
 // like any other.
 func (tx *Tx) ClaimTasks(limit int, lease time.Duration) (claimed []Delivery, err error) {
 	now := tx.Now()
-	err = tx.each(`SELECT `+taskColumns+`, payload FROM tasks WHERE due_at IS NOT NULL AND due_at <= $1 ORDER BY due_at LIMIT $2`, []any{now.UnixMicro(), limit}, func(rows *sql.Rows) error {
-		var payload *string
-		t, err := scanTask(rows, &payload)
+	err = tx.each(`SELECT `+taskColumns+`, payload, cause FROM tasks WHERE due_at IS NOT NULL AND due_at <= $1 ORDER BY due_at LIMIT $2`+tx.store.dialect.claimable, []any{now.UnixMicro(), limit}, func(rows *sql.Rows) error {
+		var payload, cause *string
+		t, err := scanTask(rows, &payload, &cause)
 		d := Delivery{Task: t}
 		d.Status, d.StartedAt = banksia.TaskStarted, &now
 		if payload != nil {
 			d.Payload = *payload
+		}
+		if cause != nil {
+			d.Cause = banksia.ParseCause(*cause)
 		}
 		claimed = append(claimed, d)
 		return err
@@ -157,12 +162,12 @@ func (s *Store) RescueTasks(ctx context.Context) (n int64, err error) {
 // task that was enqueued anew meanwhile stays pending, and one whose asset was
 // purged is no error.
 func (tx *Tx) FinishTask(t banksia.Task, result string) error {
-	return tx.endTask(t, `status = 'success', result = $1, completed_at = $2, due_at = NULL`, result)
+	return tx.endTask(t, `status = 'success', result = $1, completed_at = $2, due_at = NULL, cause = NULL`, result)
 }
 
 // FailTask ends a task for good; message is for the people who see the task.
 func (tx *Tx) FailTask(t banksia.Task, message string) error {
-	return tx.endTask(t, `status = 'failure', error_message = $1, completed_at = $2, due_at = NULL`, message)
+	return tx.endTask(t, `status = 'failure', error_message = $1, completed_at = $2, due_at = NULL, cause = NULL`, message)
 }
 
 func (tx *Tx) endTask(t banksia.Task, set, text string) error {

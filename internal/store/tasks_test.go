@@ -124,7 +124,7 @@ func TestListTasks(t *testing.T) {
 // The plans that keep the cost of a list apart from how many tasks are finished.
 func TestListTasksPlans(t *testing.T) {
 	t.Parallel()
-	s := open(t)
+	s := openFile(t)
 	asset, library := banksia.AssetID{1}, banksia.LibraryID{2}
 	for index, c := range map[string]struct {
 		filter TaskFilter

@@ -223,7 +223,11 @@ func (r *Runner) turn(ctx context.Context, finished []result, room int) (t turne
 		}
 		return err
 	}
-	err = r.store.Write(ctx, func(tx *store.Tx) error {
+	owners := make([]banksia.UserID, len(finished))
+	for i := range finished {
+		owners[i] = finished[i].delivery.UserID
+	}
+	err = r.store.ChangeAll(ctx, owners, func(tx *store.Tx) error {
 		for i := range finished {
 			if err := r.settle(tx, &finished[i]); err != nil {
 				return err
@@ -236,7 +240,7 @@ func (r *Runner) turn(ctx context.Context, finished []result, room int) (t turne
 		for i := range finished {
 			errs = append(errs, r.settleAlone(ctx, &finished[i]))
 		}
-		errs = append(errs, r.store.Write(ctx, claim))
+		errs = append(errs, r.store.ChangeAll(ctx, nil, claim))
 		if err = errors.Join(errs...); err != nil {
 			t.claimed = nil
 		}
@@ -289,12 +293,13 @@ func (r *Runner) settle(tx *store.Tx, one *result) error {
 
 // settleAlone stores one result; when its commit fails, that is its result.
 func (r *Runner) settleAlone(ctx context.Context, one *result) error {
-	err := r.store.Write(ctx, func(tx *store.Tx) error { return r.settle(tx, one) })
+	owner := one.delivery.UserID
+	err := r.store.Change(ctx, owner, func(tx *store.Tx) error { return r.settle(tx, one) })
 	if err == nil || one.commit == nil {
 		return err
 	}
 	one.commit, one.err = nil, errors.Join(one.err, fmt.Errorf("store the result: %w", err))
-	return r.store.Write(ctx, func(tx *store.Tx) error { return r.settle(tx, one) })
+	return r.store.Change(ctx, owner, func(tx *store.Tx) error { return r.settle(tx, one) })
 }
 
 func (r *Runner) backoff(retries int) time.Duration {
@@ -318,14 +323,34 @@ func (r *Runner) renew(ctx context.Context) {
 	}
 }
 
-// run does one task.
-func (r *Runner) run(ctx context.Context, d store.Delivery) result {
+// run does one task, on behalf of whoever enqueued it.
+func (r *Runner) run(ctx context.Context, d store.Delivery) (one result) {
+	ctx = banksia.WithCause(ctx, d.Cause)
+	if r.cfg.Observer != nil {
+		observed, done := r.cfg.Observer(ctx, d)
+		ctx = observed
+		defer func() { done(r.outcome(&one), one.err) }()
+	}
 	begin := time.Now()
 	commit, err := r.handle(ctx, d)
 	if err != nil && ctx.Err() != nil {
-		return result{delivery: d, released: true}
+		return result{delivery: d, released: true, duration: time.Since(begin)}
 	}
 	return result{delivery: d, commit: commit, err: err, duration: time.Since(begin)}
+}
+
+// outcome is what becomes of a task after a run.
+func (r *Runner) outcome(one *result) Outcome {
+	_, final := explain(one.err)
+	switch {
+	case one.released:
+		return Released
+	case one.err == nil:
+		return Success
+	case final || one.delivery.RetryCount+1 >= r.cfg.Attempts:
+		return Failure
+	}
+	return Retried
 }
 
 // handle calls the handler. A panic in it is a failure: it would come again.
@@ -351,19 +376,13 @@ func (r *Runner) log(one *result) {
 	if t.AssetID != nil {
 		attributes = append(attributes, slog.String("asset_id", t.AssetID.String()))
 	}
-	level, outcome := slog.LevelInfo, "success"
-	_, final := explain(one.err)
-	switch {
-	case one.released:
-		outcome = "released"
-	case one.err != nil && (final || t.RetryCount+1 >= r.cfg.Attempts):
-		level, outcome = slog.LevelWarn, "failure"
-	case one.err != nil:
-		level, outcome = slog.LevelWarn, "retry"
+	level := slog.LevelInfo
+	if one.err != nil {
+		level = slog.LevelWarn
 	}
-	attributes = append(attributes, slog.String("outcome", outcome), slog.Int("attempt", t.RetryCount+1), slog.Int64("duration_ms", one.duration.Milliseconds()))
+	attributes = append(attributes, slog.String("outcome", string(r.outcome(one))), slog.Int("attempt", t.RetryCount+1), slog.Int64("duration_ms", one.duration.Milliseconds()))
 	if one.err != nil {
 		attributes = append(attributes, slog.Any("error", one.err))
 	}
-	r.cfg.Logger.LogAttrs(context.Background(), level, "task", attributes...)
+	r.cfg.Logger.LogAttrs(banksia.WithCause(context.Background(), one.delivery.Cause), level, "task", attributes...)
 }

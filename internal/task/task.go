@@ -41,7 +41,24 @@ type Config struct {
 	// is false, Start takes over at once what a dead process was running.
 	Shared bool
 	Logger *slog.Logger
+	// Observer is told of each run; nil: nobody.
+	Observer Observer
 }
+
+// Observer is told of each run of a task before it begins. The run gets the
+// context that it returns. It calls done at the end of the work, before the result
+// is stored: outcome is what becomes of the task by then.
+type Observer func(ctx context.Context, d store.Delivery) (in context.Context, done func(outcome Outcome, err error))
+
+// Outcome is what became of one run.
+type Outcome string
+
+const (
+	Success  Outcome = "success"
+	Failure  Outcome = "failure"  // for good
+	Retried  Outcome = "retry"    // it will be tried again
+	Released Outcome = "released" // the program stops; it was given back
+)
 
 // DefaultConfig keeps every core busy: while one task of a core decodes, another
 // reads or writes.

@@ -4,6 +4,7 @@ package blobtest
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -36,6 +37,8 @@ func Run(t *testing.T, open func(t *testing.T) blob.Store) {
 		"a failed adopt changes nothing":  failedAdopt,
 		"readers see whole blobs":         concurrent,
 		"originals and derived files":     realKeys,
+		"originals have their checksum":   damaged,
+		"notes of uploads under way":      pending,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -51,7 +54,8 @@ func Bytes(n int, seed uint64) []byte {
 	return data
 }
 
-func put(t *testing.T, s blob.Store, key blob.Key, content []byte) {
+// Put stores a blob.
+func Put(t *testing.T, s blob.Store, key blob.Key, content []byte) {
 	t.Helper()
 	if err := s.Put(t.Context(), key, bytes.NewReader(content)); err != nil {
 		t.Fatal(err)
@@ -109,7 +113,7 @@ func wantNoTemp(t *testing.T, s blob.Store) {
 
 func missing(t *testing.T, s blob.Store) {
 	wantMissing(t, s, "originals/ab/abcd")
-	put(t, s, "a/b", nil)
+	Put(t, s, "a/b", nil)
 	wantMissing(t, s, "a") // a folder is no blob
 	wantMissing(t, s, "a/c")
 	wantMissing(t, s, blob.Key("a/"+strings.Repeat("x", 200)))
@@ -119,7 +123,7 @@ func putAndRead(t *testing.T, s blob.Store) {
 	for i, size := range []int{0, 1, 4095, 4096, 1<<20 + 1} {
 		key := blob.Key(fmt.Sprintf("a/%d", i))
 		content := Bytes(size, uint64(i))
-		put(t, s, key, content)
+		Put(t, s, key, content)
 		want(t, s, key, content)
 		r, _, err := s.Open(t.Context(), key)
 		if err != nil {
@@ -164,13 +168,13 @@ func adopt(t *testing.T, s blob.Store) {
 
 func replace(t *testing.T, s blob.Store) {
 	old, fresh := Bytes(5000, 1), Bytes(300, 2)
-	put(t, s, "a/b", old)
+	Put(t, s, "a/b", old)
 	r, _, err := s.Open(t.Context(), "a/b")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer r.Close()
-	put(t, s, "a/b", fresh)
+	Put(t, s, "a/b", fresh)
 	want(t, s, "a/b", fresh)
 	if got, err := io.ReadAll(r); err != nil || !bytes.Equal(got, old) {
 		t.Errorf("a reader of the replaced blob got %d bytes, %v", len(got), err)
@@ -186,8 +190,8 @@ func replace(t *testing.T, s blob.Store) {
 }
 
 func remove(t *testing.T, s blob.Store) {
-	put(t, s, "a/b", Bytes(10, 1))
-	put(t, s, "a/bc", Bytes(20, 2))
+	Put(t, s, "a/b", Bytes(10, 1))
+	Put(t, s, "a/bc", Bytes(20, 2))
 	for range 2 {
 		if err := s.Delete(t.Context(), "a/b"); err != nil {
 			t.Fatal(err)
@@ -198,13 +202,13 @@ func remove(t *testing.T, s blob.Store) {
 	if err := s.Delete(t.Context(), "never/was"); err != nil {
 		t.Errorf("deleting what never was: %v", err)
 	}
-	put(t, s, "a/b", Bytes(30, 3))
+	Put(t, s, "a/b", Bytes(30, 3))
 	want(t, s, "a/b", Bytes(30, 3))
 }
 
 func list(t *testing.T, s blob.Store) {
 	for i, key := range []blob.Key{"a/b/1", "a/b/2", "a/c/1", "ab/1", "b"} {
-		put(t, s, key, Bytes(i, 1))
+		Put(t, s, key, Bytes(i, 1))
 	}
 	if err := os.WriteFile(filepath.Join(s.TempDir(), "a"), nil, 0o600); err != nil {
 		t.Fatal(err)
@@ -273,7 +277,7 @@ func badKeys(t *testing.T, s blob.Store) {
 
 func failedPut(t *testing.T, s blob.Store) {
 	boom := errors.New("boom")
-	put(t, s, "a/b", []byte("before"))
+	Put(t, s, "a/b", []byte("before"))
 	broken := io.MultiReader(bytes.NewReader(Bytes(3<<20, 1)), iotest.ErrReader(boom))
 	for _, key := range []blob.Key{"a/b", "a/c"} {
 		if err := s.Put(t.Context(), key, broken); !errors.Is(err, boom) {
@@ -309,7 +313,7 @@ func cancelledPut(t *testing.T, s blob.Store) {
 }
 
 func failedAdopt(t *testing.T, s blob.Store) {
-	put(t, s, "a/b", []byte("before"))
+	Put(t, s, "a/b", []byte("before"))
 	if err := s.Adopt(t.Context(), "a/b", filepath.Join(s.TempDir(), "missing")); err == nil {
 		t.Error("a missing file was adopted")
 	}
@@ -358,12 +362,86 @@ func concurrent(t *testing.T, s blob.Store) {
 	wantNoTemp(t, s)
 }
 
+// Digest is the SHA-256 of bytes.
+func Digest(content []byte) banksia.Digest {
+	sum := sha256.Sum256(content)
+	return sum[:]
+}
+
+// damaged: the temporary file of an original suffers between its receipt and its
+// storing. A store that sends bytes elsewhere notices.
+func damaged(t *testing.T, s blob.Store) {
+	key := blob.Original(Digest([]byte("whole")))
+	path := filepath.Join(s.TempDir(), "file")
+	if err := os.WriteFile(path, []byte("other"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Adopt(t.Context(), key, path); err == nil {
+		return // a rename within a disk reads no bytes
+	} else if !errors.Is(err, blob.ErrDamaged) {
+		t.Errorf("adopted other bytes: %v", err)
+	}
+	wantMissing(t, s, key)
+}
+
+func pending(t *testing.T, s blob.Store) {
+	first, second := banksia.Digest(Bytes(32, 1)), banksia.Digest(Bytes(32, 2))
+	var notes []blob.Note
+	for _, sum := range []banksia.Digest{first, first, second} {
+		note, err := s.MarkPending(t.Context(), sum)
+		if err != nil {
+			t.Fatal(err)
+		}
+		notes = append(notes, note)
+	}
+	for _, name := range []string{"upload-1", blob.NotePrefix + "zz", blob.NotePrefix + "abcd"} {
+		if err := os.WriteFile(filepath.Join(s.TempDir(), name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	list := func(age time.Duration) map[string]bool {
+		t.Helper()
+		notes, err := s.Pending(t.Context(), time.Now().Add(-age))
+		if err != nil {
+			t.Fatal(err)
+		}
+		sums := map[string]bool{}
+		for _, note := range notes {
+			sums[string(note.SHA256)] = true
+		}
+		return sums
+	}
+	if sums := list(time.Minute); len(sums) != 0 {
+		t.Errorf("pending for a minute: %v", sums)
+	}
+	if sums := list(-time.Minute); len(sums) != 2 {
+		t.Errorf("pending: %v", sums)
+	}
+	for range 2 {
+		for _, note := range notes[:2] {
+			if err := s.Settle(t.Context(), note); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if sums := list(-time.Minute); len(sums) != 1 || !sums[string(second)] {
+		t.Errorf("pending after one has settled: %v", sums)
+	}
+	err := s.List(t.Context(), "", func(info blob.Info) error {
+		t.Errorf("a note is listed as a blob: %s", info.Key)
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
 func realKeys(t *testing.T, s blob.Store) {
-	sum := banksia.Digest(Bytes(32, 1))
-	put(t, s, blob.Original(sum), []byte("original"))
+	sum := Digest([]byte("original"))
+	Put(t, s, blob.Original(sum), []byte("original"))
 	version := banksia.NewID[banksia.VersionID](time.Now())
 	for variant := range banksia.LongestEdge {
-		put(t, s, blob.Derived(version, variant), []byte(variant))
+		Put(t, s, blob.Derived(version, variant), []byte(variant))
 	}
 	for variant := range banksia.LongestEdge {
 		want(t, s, blob.Derived(version, variant), []byte(variant))

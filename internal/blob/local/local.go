@@ -12,7 +12,6 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/banksia-photos/banksia/internal/blob"
 )
@@ -46,21 +45,8 @@ func Open(root string) (*Store, error) {
 // file in.
 func (s *Store) TempDir() string { return filepath.Join(s.root, "tmp") }
 
-// maxKey bounds a key: file systems take names of 255 bytes and paths of 4096.
-const maxKey = 255
-
-// path refuses keys that could leave the folder or reach its temporary files.
 func (s *Store) path(key blob.Key) (string, error) {
-	text := string(key)
-	if !fs.ValidPath(text) || text == "." || text == "tmp" || strings.HasPrefix(text, "tmp/") || len(text) > maxKey {
-		return "", fmt.Errorf("%q is not a blob key", key)
-	}
-	for _, c := range []byte(text) {
-		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.IndexByte("._-/", c) >= 0) {
-			return "", fmt.Errorf("%q is not a blob key", key)
-		}
-	}
-	return filepath.Join(s.root, filepath.FromSlash(text)), nil
+	return filepath.Join(s.root, filepath.FromSlash(string(key))), blob.CheckKey(key)
 }
 
 // Put implements blob.Store.
@@ -261,26 +247,6 @@ func (s *Store) list(ctx context.Context, folder, prefix string, f func(blob.Inf
 		}
 	}
 	return nil
-}
-
-// SweepTemp removes temporary files and folders last touched before a time:
-// uploads and drawings that a crash cut off. Marks of pending originals stay.
-func (s *Store) SweepTemp(before time.Time) (removed int, err error) {
-	entries, err := os.ReadDir(s.TempDir())
-	if err != nil {
-		return 0, fmt.Errorf("sweep temporary files: %w", err)
-	}
-	for _, entry := range entries {
-		stat, err := entry.Info()
-		if err != nil || stat.ModTime().After(before) || strings.HasPrefix(entry.Name(), blob.PendingPrefix) {
-			continue
-		}
-		if err := os.RemoveAll(filepath.Join(s.TempDir(), entry.Name())); err != nil {
-			return removed, fmt.Errorf("sweep temporary files: %w", err)
-		}
-		removed++
-	}
-	return removed, nil
 }
 
 func explain(doing string, key blob.Key, err error) error {

@@ -42,7 +42,7 @@ func TestOpenAgain(t *testing.T) {
 func TestSweepTemp(t *testing.T) {
 	s := open(t)
 	now := time.Now()
-	for name, age := range map[string]time.Duration{"upload-old": 2 * time.Hour, "draw-old/thumbnail": 2 * time.Hour, "upload-new": time.Minute, blob.PendingPrefix + "old": 2 * time.Hour} {
+	for name, age := range map[string]time.Duration{"upload-old": 2 * time.Hour, "draw-old/thumbnail": 2 * time.Hour, "upload-new": time.Minute, blob.NotePrefix + "old": 2 * time.Hour} {
 		path := filepath.Join(s.TempDir(), name)
 		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 			t.Fatal(err)
@@ -57,11 +57,11 @@ func TestSweepTemp(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if removed, err := s.SweepTemp(now.Add(-time.Hour)); err != nil || removed != 2 {
+	if removed, err := blob.SweepTemp(s, now.Add(-time.Hour)); err != nil || removed != 2 {
 		t.Errorf("swept %d, %v; want 2", removed, err)
 	}
 	entries, err := os.ReadDir(s.TempDir())
-	if err != nil || len(entries) != 2 || entries[0].Name() != blob.PendingPrefix+"old" || entries[1].Name() != "upload-new" {
+	if err != nil || len(entries) != 2 || entries[0].Name() != blob.NotePrefix+"old" || entries[1].Name() != "upload-new" {
 		t.Errorf("left: %v, %v", entries, err)
 	}
 }

@@ -1,0 +1,426 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"math"
+	"strings"
+	"time"
+
+	"github.com/banksia-photos/banksia"
+)
+
+// copiedTables are all tables and their primary keys, each after those that its rows
+// refer to. schema_migrations is not among them: it is each database's own.
+var copiedTables = []struct{ name, key string }{
+	{"settings", "name"},
+	{"users", "id"},
+	{"libraries", "id"},
+	{"api_keys", "id"},
+	{"api_key_libraries", "api_key_id, library_id"},
+	{"logins", "state_hash"},
+	{"sessions", "id"},
+	{"oauth_clients", "id"},
+	{"oauth_grants", "id"},
+	{"oauth_tokens", "token_hash"},
+	{"stacks", "id"},
+	{"assets", "id"},
+	{"asset_versions", "id"},
+	{"asset_metadata", "asset_id"},
+	{"asset_edits", "asset_id"},
+	{"asset_cells", "library_id, cell, live, local_datetime, asset_id"},
+	{"asset_months", "library_id, live, month"},
+	{"cell_totals", "library_id, live, parent, cell"},
+	{"purged_assets", "id"},
+	{"albums", "id"},
+	{"album_assets", "id"},
+	{"people", "id"},
+	{"faces", "id"},
+	{"face_embeddings", "face_id"},
+	{"person_embeddings", "person_id, model"},
+	{"person_centroids", "library_id, model, person_id"},
+	{"asset_people", "asset_id, person_id"},
+	{"search_documents", "document"},
+	{"events", "library_id, position"},
+	{"event_logs", "library_id"},
+	{"tasks", "id"},
+	{"original_removals", "checksum"},
+}
+
+// Names of settings that a copy leaves.
+const (
+	settingUnfinished = "copy.unfinished" // in the target, until it is whole
+	settingMovedTo    = "copy.moved_to"   // in the source: where everything is now
+)
+
+var (
+	// ErrUnfinishedCopy says that a copy into the database was cut off.
+	ErrUnfinishedCopy = errors.New("the database is an unfinished copy; make an empty one and copy again")
+	// ErrMoved says that everything in the database was moved to another.
+	ErrMoved = errors.New("the database was moved")
+	// ErrNotEmpty says that a database has users already.
+	ErrNotEmpty = errors.New("the database is not empty")
+)
+
+// copyBatch is how many rows one transaction of a copy writes.
+const copyBatch = 2000
+
+// CopyOptions says how a database is copied.
+type CopyOptions struct {
+	// MoveTo closes the source to all changes while it is copied and for good when
+	// the copy is complete; it is where the target is, for people to read. "": the
+	// source is left as it is, and what changes during the copy is not in the target.
+	MoveTo string
+	// Progress, when not nil, is told how many of how many rows of a table have been
+	// copied, or compared.
+	Progress func(step, table string, done, total int64)
+}
+
+// Copy fills an empty database with everything in another, on any engine, as it is
+// at one moment, and then compares them row by row. While it runs the source can be
+// read and, unless it is being moved, written. A target that was not finished
+// cannot be opened.
+func Copy(ctx context.Context, from, to *Store, o CopyOptions) error {
+	if o.Progress == nil {
+		o.Progress = func(string, string, int64, int64) {}
+	}
+	err := to.Write(ctx, func(tx *Tx) error {
+		if some, err := tx.exists(`SELECT 1 FROM users LIMIT 1`); err != nil || some {
+			return errors.Join(err, ErrNotEmpty)
+		}
+		_, err := tx.Exec(`INSERT INTO settings (name, value) VALUES ($1, $2)`, settingUnfinished, []byte{1})
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("copy: %w", err)
+	}
+	copyAll := func(source *Tx) error {
+		columns, err := source.columnsOf()
+		if err != nil {
+			return err
+		}
+		for _, table := range copiedTables {
+			if err := copyTable(ctx, source, to, table.name, columns[table.name], o.Progress); err != nil {
+				return fmt.Errorf("copy %s: %w", table.name, err)
+			}
+		}
+		if err := to.fillSearchIndex(ctx, o.Progress); err != nil {
+			return fmt.Errorf("copy the words: %w", err)
+		}
+		return to.Read(ctx, func(target *Tx) error {
+			for _, table := range copiedTables {
+				if err := compareTable(source, target, table.name, table.key, columns[table.name], o.Progress); err != nil {
+					return fmt.Errorf("compare %s: %w", table.name, err)
+				}
+			}
+			return nil
+		})
+	}
+	finish := func() error {
+		return to.Write(ctx, func(tx *Tx) error {
+			_, err := tx.Exec(`DELETE FROM settings WHERE name = $1`, settingUnfinished)
+			return err
+		})
+	}
+	if o.MoveTo == "" {
+		if err := from.Read(ctx, copyAll); err != nil {
+			return err
+		}
+		return finish()
+	}
+	return from.patientlyAlone(ctx, func(source *Tx) error {
+		if err := source.closeToChanges(); err != nil {
+			return fmt.Errorf("keep others from changing the source: %w", err)
+		}
+		if err := copyAll(source); err != nil {
+			return err
+		}
+		// The target first: were this cut off between the two, both could be opened,
+		// and the source still is the one in use.
+		if err := finish(); err != nil {
+			return err
+		}
+		return source.seal(o.MoveTo)
+	})
+}
+
+// patientlyAlone is Write without its bound on how long a statement waits for others.
+func (s *Store) patientlyAlone(ctx context.Context, f func(*Tx) error) error {
+	for {
+		if err := s.Write(ctx, f); !errors.Is(err, ErrBusy) || ctx.Err() != nil {
+			return err
+		}
+		select {
+		case <-time.After(time.Second):
+		case <-ctx.Done():
+		}
+	}
+}
+
+// closeToChanges keeps other transactions from changing any table until the end of
+// this one.
+func (tx *Tx) closeToChanges() error {
+	if tx.store.dialect.closeTables == "" {
+		return nil // the transaction excludes all others
+	}
+	names := make([]string, len(copiedTables))
+	for i, table := range copiedTables {
+		names[i] = table.name
+	}
+	_, err := tx.Exec(fmt.Sprintf(tx.store.dialect.closeTables, strings.Join(names, ", ")))
+	return err
+}
+
+// seal makes every later change of the database fail.
+func (tx *Tx) seal(movedTo string) error {
+	_, err := tx.Exec(`INSERT INTO settings (name, value) VALUES ($1, $2)`, settingMovedTo, []byte(movedTo))
+	for _, table := range copiedTables {
+		if err == nil {
+			err = tx.execScript(strings.ReplaceAll(tx.store.dialect.sealTable, "{{table}}", table.name))
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("seal the source: %w", err)
+	}
+	return nil
+}
+
+// refuseCopies fails for a database that is not to be used.
+func (s *Store) refuseCopies(ctx context.Context) error {
+	return s.Read(ctx, func(tx *Tx) error {
+		return tx.each(`SELECT name, value FROM settings WHERE name IN ($1, $2)`, []any{settingUnfinished, settingMovedTo}, func(rows *sql.Rows) error {
+			var name string
+			var value []byte
+			if err := rows.Scan(&name, &value); err != nil {
+				return err
+			}
+			if name == settingUnfinished {
+				return ErrUnfinishedCopy
+			}
+			return fmt.Errorf("%w to %s", ErrMoved, value)
+		})
+	})
+}
+
+// columnsOf reads the columns of each table that is copied; others than those are
+// an error, so that no migration adds a table that is forgotten.
+func (tx *Tx) columnsOf() (map[string][]Column, error) {
+	all, err := tx.Columns()
+	if err != nil {
+		return nil, err
+	}
+	columns := map[string][]Column{}
+	for _, table := range copiedTables {
+		columns[table.name] = nil
+	}
+	for _, c := range all {
+		if _, known := columns[c.Table]; !known && c.Table != "schema_migrations" {
+			return nil, fmt.Errorf("the table %s is not known to the copy", c.Table)
+		}
+		columns[c.Table] = append(columns[c.Table], c)
+	}
+	return columns, nil
+}
+
+func columnNames(columns []Column) string {
+	names := make([]string, len(columns))
+	for i, c := range columns {
+		names[i] = c.Name
+	}
+	return strings.Join(names, ", ")
+}
+
+// scanRow reads a row as values that every engine takes back: nil, int64, bool,
+// float64, string and []byte.
+func scanRow(rows *sql.Rows, columns []Column) ([]any, error) {
+	to := make([]any, len(columns))
+	for i, c := range columns {
+		switch c.Type {
+		case "BIGINT":
+			to[i] = new(sql.NullInt64)
+		case "BOOLEAN":
+			to[i] = new(sql.NullBool)
+		case "DOUBLE PRECISION":
+			to[i] = new(sql.NullFloat64)
+		case "TEXT":
+			to[i] = new(sql.NullString)
+		case "BYTEA":
+			to[i] = new([]byte)
+		default:
+			return nil, fmt.Errorf("column %s has the unknown type %s", c.Name, c.Type)
+		}
+	}
+	if err := rows.Scan(to...); err != nil {
+		return nil, err
+	}
+	for i := range to {
+		switch v := to[i].(type) {
+		case *sql.NullInt64:
+			to[i], _ = v.Value()
+		case *sql.NullBool:
+			to[i], _ = v.Value()
+		case *sql.NullFloat64:
+			to[i], _ = v.Value()
+		case *sql.NullString:
+			to[i], _ = v.Value()
+		case *[]byte:
+			if to[i] = *v; *v == nil {
+				to[i] = nil
+			}
+		}
+	}
+	return to, nil
+}
+
+func (tx *Tx) count(table string) (n int64, err error) {
+	err = tx.QueryRow(`SELECT COUNT(*) FROM ` + table).Scan(&n)
+	return n, err
+}
+
+func copyTable(ctx context.Context, source *Tx, to *Store, table string, columns []Column, progress func(string, string, int64, int64)) error {
+	total, err := source.count(table)
+	if err != nil || total == 0 {
+		return err
+	}
+	var batch [][]any
+	done := int64(0)
+	flush := func() error {
+		err := to.Write(ctx, func(tx *Tx) error { return to.dialect.load(tx, table, columns, batch) })
+		done += int64(len(batch))
+		batch = nil
+		progress("copying", table, done, total)
+		return err
+	}
+	where, args := "", []any{}
+	if table == "settings" { // those of the copies are of one database
+		where, args = " WHERE name NOT IN ($1, $2)", []any{settingUnfinished, settingMovedTo}
+	}
+	err = source.each(`SELECT `+columnNames(columns)+` FROM `+table+where, args, func(rows *sql.Rows) error {
+		row, err := scanRow(rows, columns)
+		if err != nil {
+			return err
+		}
+		if batch = append(batch, row); len(batch) < copyBatch {
+			return nil
+		}
+		return flush()
+	})
+	if err == nil && len(batch) > 0 {
+		err = flush()
+	}
+	return err
+}
+
+// insertRows writes rows one by one.
+func insertRows(tx *Tx, table string, columns []Column, rows [][]any) error {
+	var q query
+	text := `INSERT INTO ` + table + ` (` + columnNames(columns) + `) VALUES (` + list(&q, columns) + `)`
+	for _, row := range rows {
+		if _, err := tx.Exec(text, row...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// compareTable reads a table of both databases in the order of its key.
+func compareTable(source, target *Tx, table, key string, columns []Column, progress func(string, string, int64, int64)) error {
+	where, args := "", []any{}
+	if table == "settings" {
+		where, args = " WHERE name NOT IN ($1, $2)", []any{settingUnfinished, settingMovedTo}
+	}
+	text := `SELECT ` + columnNames(columns) + ` FROM ` + table + where + ` ORDER BY ` + key
+	a, err := source.Query(text, args...)
+	if err != nil {
+		return err
+	}
+	defer a.Close()
+	b, err := target.Query(text, args...)
+	if err != nil {
+		return err
+	}
+	defer b.Close()
+	done := int64(0)
+	for {
+		more := a.Next()
+		if b.Next() != more {
+			return errors.Join(a.Err(), b.Err(), fmt.Errorf("one has more than %d rows and the other has not", done))
+		}
+		if !more {
+			progress("comparing", table, done, done)
+			return errors.Join(a.Err(), b.Err())
+		}
+		original, err := scanRow(a, columns)
+		if err != nil {
+			return err
+		}
+		copied, err := scanRow(b, columns)
+		if err != nil {
+			return err
+		}
+		for i := range columns {
+			if !sameValue(original[i], copied[i]) {
+				return fmt.Errorf("row %d differs in %s", done, columns[i].Name)
+			}
+		}
+		if done++; done%(50*copyBatch) == 0 {
+			progress("comparing", table, done, 0)
+		}
+	}
+}
+
+func sameValue(a, b any) bool {
+	switch a := a.(type) {
+	case []byte:
+		b, ok := b.([]byte)
+		return ok && bytes.Equal(a, b)
+	case float64:
+		b, ok := b.(float64)
+		return ok && math.Float64bits(a) == math.Float64bits(b)
+	}
+	return a == b
+}
+
+// fillSearchIndex indexes all search documents, of a database whose index is empty.
+func (s *Store) fillSearchIndex(ctx context.Context, progress func(string, string, int64, int64)) error {
+	var total, done int64
+	err := s.Read(ctx, func(tx *Tx) (err error) {
+		total, err = tx.count("search_documents")
+		return err
+	})
+	for after, more := int64(math.MinInt64), true; more && err == nil; {
+		err = s.Write(ctx, func(tx *Tx) error {
+			type document struct {
+				number      int64
+				kind, words string
+				library     banksia.LibraryID
+			}
+			var batch []document
+			err := tx.each(`SELECT document, kind, library_id, words FROM search_documents WHERE document > $1 ORDER BY document LIMIT $2`, []any{after, copyBatch}, func(rows *sql.Rows) error {
+				var d document
+				err := rows.Scan(&d.number, &d.kind, &d.library, &d.words)
+				batch = append(batch, d)
+				return err
+			})
+			for _, d := range batch {
+				if err == nil {
+					err = tx.addToIndex(d.number, documentKind(d.kind), d.library, d.words)
+				}
+				after = d.number
+			}
+			done += int64(len(batch))
+			more = len(batch) == copyBatch
+			return err
+		})
+		if total > 0 {
+			progress("indexing", "search_documents", done, total)
+		}
+	}
+	if err == nil && s.dialect.afterLoad != "" {
+		err = s.Write(ctx, func(tx *Tx) error { return tx.execScript(s.dialect.afterLoad) })
+	}
+	return err
+}
