@@ -138,7 +138,7 @@ func objects(t *testing.T, s *banksiatest.Server, user banksia.UserID, library b
 	edit := assets[0].Version
 	edit.ID, edit.AssetID, edit.Kind, edit.Position = banksia.NewID[banksia.VersionID](now), assets[0].ID, "edit", 1
 	task := banksia.Task{UserID: user, LibraryID: &library, AssetID: &assets[0].ID, Type: banksia.TaskReverseGeocode}
-	err := s.Store.Write(t.Context(), func(tx *store.Tx) error {
+	err := s.Store.Change(t.Context(), user, func(tx *store.Tx) error {
 		err := tx.InsertAlbum(&album)
 		if err == nil {
 			err = tx.InsertAlbumAsset(link, album.ID, assets[0].ID)
