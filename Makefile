@@ -15,7 +15,7 @@ RACE := ./internal/task ./internal/catalog ./internal/auth ./internal/blob/... .
 # Packages whose tests also run on PostgreSQL: those that speak SQL, and the API.
 ENGINES := ./internal/store ./internal/task ./internal/auth ./internal/catalog ./internal/derive ./internal/api
 
-.PHONY: help run build test check verify generate fmt bench load fuzz
+.PHONY: help run build test check verify vulncheck generate fmt bench load fuzz
 
 help: ## explain the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-9s %s\n", $$1, $$2 }'
@@ -40,6 +40,7 @@ test: ## install what is missing and run all tests
 check: $(PLACES)
 	@unformatted=$$($(GOFMT) -l $(SOURCES)) && [ -z "$$unformatted" ] || { echo "make fmt would change: $$unformatted"; exit 1; }
 	go vet ./...
+	go tool staticcheck ./...
 	go test -timeout 12m ./...
 	BANKSIA_TEST_ENGINE=postgres go test -timeout 12m $(ENGINES)
 	go test -race -timeout 12m $(RACE)
@@ -48,6 +49,13 @@ check: $(PLACES)
 verify: ## check generated files and the OpenAPI document against their sources
 	go mod verify
 	go test ./internal/banksiatest/... ./internal/web/... .
+
+# govulncheck asks a database on the internet, or one elsewhere:
+# make vulncheck VULNDB=file:///srv/vulndb
+VULNDB ?= https://vuln.go.dev
+
+vulncheck: $(PLACES) ## look for known vulnerabilities in the code that is reached
+	go run golang.org/x/vuln/cmd/govulncheck@v1.9.0 -db $(VULNDB) ./...
 
 generate: ## make the generated files anew
 	go generate ./internal/web

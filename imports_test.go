@@ -60,6 +60,7 @@ var driver = map[string]string{
 	"github.com/ringsaturn/":                 "internal/place",
 	"github.com/bep/":                        "internal/media",
 	"github.com/davidbyttow/":                "internal/media",
+	"github.com/landlock-lsm/":               "internal/media",
 	"github.com/minio/":                      "internal/blob",
 	"github.com/evanw/":                      "internal/web",
 	"github.com/santhosh-tekuri/jsonschema/": "internal/banksiatest",

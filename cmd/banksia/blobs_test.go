@@ -58,7 +58,7 @@ func (s *server) wantOriginals(t *testing.T, key string, n int) {
 func TestPreviewsOnS3(t *testing.T) {
 	t.Parallel()
 	p := newWorkspace(t)
-	location, _ := p.onS3(t, "previews")
+	location, _, _ := p.onS3(t, "previews")
 	s := p.serve(t, "--data", "here", "--blobs", location, "--redirect-media", "--metrics-listen", "127.0.0.1:0")
 	s.sendPhoto(t, "upload-to-s3", "") // until its tasks have succeeded
 	s.wantOriginals(t, s.key, 1)

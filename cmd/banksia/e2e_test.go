@@ -464,6 +464,21 @@ func TestKeys(t *testing.T) {
 	}
 	contains(t, "the list", p.mustRun(t, "keys", "list"), "revoked")
 
+	// Signing keys change beneath a running server, and nobody notices.
+	var page struct {
+		Data []struct {
+			URLs map[string]struct{ URL string } `json:"asset_urls"`
+		}
+	}
+	s.get(t, "/api/assets?include=variants", limited, &page)
+	original := strings.TrimPrefix(page.Data[0].URLs["original"].URL, s.url)
+	for _, when := range []string{"before", "after"} {
+		if status, _ := s.call(t, "GET", original, "", nil); status != 200 {
+			t.Errorf("%s the signing keys change, a media URL is answered with %d", when, status)
+		}
+		contains(t, "rotate-signing", p.mustRun(t, "keys", "rotate-signing"), "notice within 10s")
+	}
+
 	for _, row := range []struct {
 		args   []string
 		status int
@@ -479,8 +494,10 @@ func TestKeys(t *testing.T) {
 		{[]string{"revoke", reader}, 2, "is not the ID of a key"},
 		{[]string{"revoke", "apikey_2222222222222222222222"}, 1, "no key with the ID"},
 		{[]string{"list", "--data", "elsewhere"}, 1, "no library in elsewhere"},
-		{[]string{"destroy"}, 2, "create, list or revoke"},
-		{nil, 2, "create, list or revoke"},
+		{[]string{"rotate-signing", "--data", "elsewhere"}, 1, "no library in elsewhere"},
+		{[]string{"rotate-signing", "now"}, 2, "unexpected argument"},
+		{[]string{"destroy"}, 2, "create, list, revoke or rotate-signing"},
+		{nil, 2, "create, list, revoke or rotate-signing"},
 	} {
 		status, out, errOut := p.run(t, append([]string{"keys"}, row.args...)...)
 		if status != row.status || out != "" || !strings.Contains(errOut, row.want) {
@@ -884,7 +901,7 @@ func TestStopDuringUpload(t *testing.T) {
 		t.Errorf("the second signal ends it with %d", got)
 	}
 	<-status
-	s = p.serve(t)
+	p.serve(t)
 	until(t, "the leftover is swept", func() bool { return files(t, p.data("blobs", "tmp")) == 0 })
 }
 

@@ -22,13 +22,15 @@ import (
 const keysUsage = `Usage: banksia keys create --name NAME [flags]
        banksia keys list [flags]
        banksia keys revoke ID [flags]
+       banksia keys rotate-signing [--at-once] [flags]
 
 Manages the API keys of the owner of a data folder, also while a server runs on
 it.
 
 create prints the new key, and nothing else, on standard output; it cannot be read
 again. list shows the IDs of all keys, what they allow, and when they were last
-used. revoke makes a key useless at once; it stays listed.
+used. revoke makes a key useless at once; it stays listed. rotate-signing makes new
+keys for the signatures of media URLs and sessions.
 
 "banksia keys create --help" explains the flags.
 `
@@ -52,13 +54,24 @@ const revokeKeyUsage = `Usage: banksia keys revoke ID [flags]
 Makes the API key with this ID useless at once. "banksia keys list" shows the IDs.
 `
 
+const rotateUsage = `Usage: banksia keys rotate-signing [--at-once] [flags]
+
+Makes new keys for the signatures of media URLs and sessions. Running servers
+notice within ten seconds. What the old keys have signed stays valid until it would
+have expired anyway, nine days at most, so nobody notices.
+
+With --at-once the old keys are worth nothing from now on, because somebody may
+know them: all media URLs that were given out fail, and everybody who has signed in
+must do so again. API keys and the tokens of OAuth programs are not affected.
+`
+
 func keysCommand() command {
-	return command{"keys", "create, list and revoke API keys", runKeys}
+	return command{"keys", "create, list and revoke API keys; rotate signing keys", runKeys}
 }
 
 func runKeys(ctx context.Context, args []string, std stdio) error {
 	if len(args) == 0 {
-		return &usageError{"keys", errors.New("say create, list or revoke")}
+		return &usageError{"keys", errors.New("say create, list, revoke or rotate-signing")}
 	}
 	verb, args := args[0], args[1:]
 	switch verb {
@@ -68,11 +81,13 @@ func runKeys(ctx context.Context, args []string, std stdio) error {
 		return runListKeys(ctx, args, std)
 	case "revoke":
 		return runRevokeKey(ctx, args, std)
+	case "rotate-signing":
+		return runRotateSigning(ctx, args, std)
 	case "-h", "-help", "--help", "help":
 		_, err := fmt.Fprint(std.out, keysUsage)
 		return err
 	}
-	return &usageError{"keys", fmt.Errorf("say create, list or revoke, not %q", verb)}
+	return &usageError{"keys", fmt.Errorf("say create, list, revoke or rotate-signing, not %q", verb)}
 }
 
 // keyRequest is what the command line says of a new key.
@@ -214,6 +229,27 @@ func runRevokeKey(ctx context.Context, args []string, std stdio) error {
 		if banksia.ErrorCode(err) == banksia.CodeNotFound {
 			return fmt.Errorf("there is no key with the ID %s", id)
 		}
+		return err
+	})
+}
+
+func runRotateSigning(ctx context.Context, args []string, std stdio) error {
+	cfg, atOnce := defaultSettings(), false
+	set := flag.NewFlagSet("keys rotate-signing", flag.ContinueOnError)
+	config.Switch(set, &atOnce, "at-once", "end everything that the old keys have signed now")
+	cfg.addDataFlags(set)
+	rest, err := cfg.load(set, rotateUsage, args, std, "at-once")
+	if err != nil {
+		return err
+	}
+	if len(rest) > 0 {
+		return &usageError{set.Name(), fmt.Errorf("unexpected argument %q", rest[0])}
+	}
+	return withOwner(ctx, cfg, false, std, func(s *store.Store, _ banksia.User) error {
+		if err := auth.RotateSigningKeys(ctx, s, atOnce); err != nil {
+			return err
+		}
+		_, err := fmt.Fprintf(std.out, "New keys sign media URLs and sessions; running servers notice within %s.\n", auth.KeyNotice)
 		return err
 	})
 }

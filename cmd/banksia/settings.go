@@ -56,7 +56,7 @@ func (s *settings) addFlags(set *flag.FlagSet) {
 	s.addListenFlag(set)
 	config.Text(set, &s.publicURL, "public-url", "`URL` under which clients reach the server, such as https://photos.example.org; links to photos begin with it. When not given, they begin with the address that each request was sent to", config.Origin)
 	config.Switch(set, &s.redirectMedia, "redirect-media", "with S3, send clients of large originals there by a URL that works for some hours, instead of passing the bytes through; clients must be able to reach it, see public-endpoint in docs/storage.md")
-	config.Switch(set, &s.trustForwarded, "trust-forwarded", "take the address that a request was sent to from X-Forwarded-Proto and X-Forwarded-Host; only behind a reverse proxy that sets both")
+	config.Switch(set, &s.trustForwarded, "trust-forwarded", "take the address that a request was sent to from X-Forwarded-Proto and X-Forwarded-Host, and whom it comes from out of X-Forwarded-For; only behind a reverse proxy that sets the first two and appends to the third")
 	config.Integer(set, &s.media.Workers, "workers", "`NUMBER` of processes that decode photos and videos at once", 1, 1024, 1)
 	config.Integer(set, &s.media.MemoryLimit, "worker-memory", "memory in `MEGABYTES` (2^20 bytes) that one decoding process may use", 256, 1<<20, 1<<20)
 	config.Duration(set, &s.media.Timeout, "worker-timeout", "`TIME` that decoding one file may take", time.Second, time.Hour)

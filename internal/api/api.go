@@ -34,8 +34,8 @@ type Config struct {
 	// PublicURL is the origin that media URLs begin with, such as
 	// https://photos.example.org; "": the one that each request was sent to.
 	PublicURL string
-	// TrustForwarded takes the origin from X-Forwarded-Proto and -Host, which
-	// only a reverse proxy may set.
+	// TrustForwarded takes the origin from X-Forwarded-Proto and -Host, and the
+	// caller's address from -For, which only a reverse proxy may set.
 	TrustForwarded bool
 	// RedirectMedia sends clients of large originals to the storage, where that gives
 	// out URLs, instead of passing the bytes through.
@@ -75,17 +75,17 @@ type Served struct {
 // Validate names the first setting that is out of range.
 func (c Config) Validate() error {
 	if c.Patience < 0 {
-		return fmt.Errorf("Patience must not be negative, got %s", c.Patience)
+		return fmt.Errorf("setting Patience must not be negative, got %s", c.Patience)
 	}
 	if c.RateLimit < 0 {
-		return fmt.Errorf("RateLimit must not be negative, got %d", c.RateLimit)
+		return fmt.Errorf("setting RateLimit must not be negative, got %d", c.RateLimit)
 	}
 	if c.PublicURL == "" {
 		return nil
 	}
 	u, err := url.Parse(c.PublicURL)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" {
-		return fmt.Errorf("PublicURL must be like https://photos.example.org, got %q", c.PublicURL)
+		return fmt.Errorf("setting PublicURL must be like https://photos.example.org, got %q", c.PublicURL)
 	}
 	return nil
 }
@@ -101,6 +101,7 @@ type Server struct {
 	oauth    *auth.OAuth
 	signer   *auth.Signer
 	limits   limits
+	signIns  limits
 	mux      *http.ServeMux
 	muxes    []*http.ServeMux // in the order in which they are asked
 	document []byte           // openapi.yaml as JSON
@@ -122,7 +123,7 @@ func New(cfg Config, s *store.Store, c *catalog.Catalog, d *derive.Deriver, a *a
 	if err != nil {
 		return nil, err
 	}
-	server := &Server{cfg: cfg, store: s, catalog: c, deriver: d, auth: a, login: login, oauth: auth.NewOAuth(s, login), signer: signer, limits: limits{perMinute: cfg.RateLimit}, mux: http.NewServeMux(), document: document}
+	server := &Server{cfg: cfg, store: s, catalog: c, deriver: d, auth: a, login: login, oauth: auth.NewOAuth(s, login), signer: signer, limits: limits{perMinute: cfg.RateLimit}, signIns: limits{perMinute: signInsPerMinute}, mux: http.NewServeMux(), document: document}
 	for _, row := range server.routes() {
 		server.handle(row)
 	}
@@ -166,15 +167,19 @@ func (s *Server) handle(row route) {
 				return
 			}
 		}
-		caller := &scope
+		caller := scope.UserID.String()
 		if row.action == "" {
-			caller = nil
+			caller = s.caller(r)
 		}
-		if err := s.limits.check(w, r, row.pattern, caller, s.store.Now()); err != nil {
+		err := s.limits.check(w, row.pattern, caller, s.store.Now())
+		if err == nil && signingIn[row.pattern] {
+			err = s.signIns.check(w, row.pattern, caller, s.store.Now())
+		}
+		if err != nil {
 			s.fail(w, r, err)
 			return
 		}
-		err := row.handler(w, r, scope)
+		err = row.handler(w, r, scope)
 		if errors.Is(err, store.ErrBusy) && racing[row.pattern] {
 			err = &banksia.Error{Code: banksia.CodeConflict, Message: "Another change was faster. Try again.", Retry: time.Second, Err: err}
 		}
@@ -227,6 +232,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	header := answer.Header()
 	header.Set(requestIDHeader, id)
 	header.Set("X-Content-Type-Options", "nosniff")
+	// What a page needs beyond this, it says itself.
+	header.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+	header.Set("Referrer-Policy", "no-referrer")
 	cors(header, r)
 	defer func() { // also of what is cut off
 		served := Served{Route: routeOf(r), Status: cmp.Or(answer.status, statusCutOff), Received: answer.received(), Sent: answer.bytes, Duration: time.Since(begin)}

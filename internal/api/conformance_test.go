@@ -25,6 +25,10 @@ var sampleIDs = map[string]string{
 	"asset_id": "asset_BM3nUmJ6fkBqBADyz5FEiu", "album_id": "album_BM3nUmJ6fkBqBADyz5FEiu", "album_asset_id": "album_asset_BM3nUmJ6fkBqBADyz5FEiu", "person_id": "person_BM3nUmJ6fkBqBADyz5FEiu",
 	"face_id": "face_BM3nUmJ6fkBqBADyz5FEiu", "stack_id": "asset_stack_BM3nUmJ6fkBqBADyz5FEiu", "library_id": "lib_BM3nUmJ6fkBqBADyz5FEiu", "key_id": "apikey_BM3nUmJ6fkBqBADyz5FEiu",
 	"task_id": "btask_BM3nUmJ6fkBqBADyz5FEiu", "version_id": "asset_version_BM3nUmJ6fkBqBADyz5FEiu",
+	// A second asset, in a stack, and a second person.
+	"member_id": "asset_H9cNmGXLEc8NWcZzSThA9S", "source_person_id": "person_H9cNmGXLEc8NWcZzSThA9S",
+	// Checksums of no file.
+	"checksum": "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=", "sha1": "AAAAAAAAAAAAAAAAAAAAAAAAAAA=",
 }
 
 // requestOf is a request of an operation that names what does not exist, otherwise
@@ -37,11 +41,17 @@ type requestOf struct {
 	method string
 }
 
-// newRequest makes a request for an operation from the document.
+// newRequest makes a request for an operation from the document that names nothing
+// that exists.
 func newRequest(o spec.Operation, inputs spec.Parameters) requestOf {
+	return newRequestWith(o, inputs, sampleIDs)
+}
+
+// newRequestWith is newRequest with other identifiers.
+func newRequestWith(o spec.Operation, inputs spec.Parameters, ids map[string]string) requestOf {
 	r := requestOf{query: url.Values{}, path: map[string]string{}, method: o.Method}
 	for _, name := range inputs.PathValues {
-		r.path[name] = sampleIDs[name]
+		r.path[name] = ids[name]
 	}
 	for _, name := range inputs.Required {
 		r.query.Set(name, sampleOf(name, inputs.Query[name]))
@@ -52,15 +62,15 @@ func newRequest(o spec.Operation, inputs spec.Parameters) requestOf {
 		properties, _ := inputs.Body["properties"].(map[string]any)
 		for _, name := range required {
 			schema, _ := properties[name.(string)].(map[string]any)
-			r.body[name.(string)] = sampleValue(name.(string), schema)
+			r.body[name.(string)] = sampleValue(name.(string), schema, ids)
 		}
 		switch o.ID { // what the document says in words only
 		case "checkAssetsExist":
 			r.body["checksums"] = []any{"x"}
 		case "bulkUpdateAssets":
-			r.body["updates"] = []any{map[string]any{"id": sampleIDs["asset_id"], "change": map[string]any{}}}
+			r.body["updates"] = []any{map[string]any{"id": ids["asset_id"], "change": map[string]any{}}}
 		case "createStack":
-			r.body["asset_ids"] = []any{sampleIDs["asset_id"], "asset_H9cNmGXLEc8NWcZzSThA9S"}
+			r.body["asset_ids"] = []any{ids["asset_id"], ids["member_id"]}
 		}
 	}
 	if inputs.Multipart {
@@ -94,30 +104,30 @@ func sampleOf(name string, schema map[string]any) string {
 	return "x"
 }
 
-func sampleValue(name string, schema map[string]any) any {
+func sampleValue(name string, schema map[string]any, ids map[string]string) any {
 	switch {
 	case name == "ids" || name == "asset_ids":
-		return []any{sampleIDs["asset_id"]}
+		return []any{ids["asset_id"]}
 	case name == "source_person_ids":
-		return []any{"person_H9cNmGXLEc8NWcZzSThA9S"}
+		return []any{ids["source_person_id"]}
 	case name == "actions":
 		return []any{"read"}
 	case name == "library_scope_mode":
 		return "all_libraries"
 	case name == "primary_asset_id":
-		return sampleIDs["asset_id"]
+		return ids["member_id"]
 	case name == "bounding_box":
 		return map[string]any{"x": 0, "y": 0, "w": 1, "h": 1}
-	case sampleIDs[name] != "":
-		return sampleIDs[name]
+	case ids[name] != "":
+		return ids[name]
 	case schema["type"] == "array":
 		return []any{}
 	}
 	return "x"
 }
 
-// send sends the request with a credential.
-func (r requestOf) send(t testing.TB, s *banksiatest.Server, o spec.Operation, key string) banksiatest.Answer {
+// http is the request with a credential; "" is none.
+func (r requestOf) http(t testing.TB, s *banksiatest.Server, o spec.Operation, key string) *http.Request {
 	t.Helper()
 	target := s.URL + o.Target(r.path)
 	if len(r.query) > 0 {
@@ -144,7 +154,13 @@ func (r requestOf) send(t testing.TB, s *banksiatest.Server, o spec.Operation, k
 	if contentType != "" {
 		request.Header.Set("Content-Type", contentType)
 	}
-	return s.Do(t, request)
+	return request
+}
+
+// send sends the request with a credential.
+func (r requestOf) send(t testing.TB, s *banksiatest.Server, o spec.Operation, key string) banksiatest.Answer {
+	t.Helper()
+	return s.Do(t, r.http(t, s, o, key))
 }
 
 // Every refusal that the document names is given, to requests that are made from

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -34,6 +35,14 @@ var costs = map[string]int{
 // pictures of pages that were paid for.
 var unlimited = map[string]bool{"GET /api/server/ping": true, "GET /healthz": true, "GET /readyz": true, "GET /openapi.json": true, "GET /media/{version}/{variant}/{name}": true}
 
+// signingIn are the operations with which anybody can make the server write. They
+// are limited for each address also where nothing else is.
+var signingIn = map[string]bool{"GET /api/oauth/auth-url": true, "POST /api/oauth/exchange": true, "POST /login": true, "GET /oauth/authorize": true, "POST /oauth/authorize": true,
+	"GET /oauth/callback": true, "POST /oauth/token": true, "POST /oauth/revoke": true, "POST /oauth/register": true}
+
+// signInsPerMinute are enough for all people of a company behind one address.
+const signInsPerMinute = 300
+
 // maxCallers bounds how many callers are remembered at once.
 const maxCallers = 10_000
 
@@ -47,16 +56,9 @@ type limits struct {
 
 // check takes the units of an operation; when the caller has too few left, it says
 // when to come back, in CodeRateLimited.
-func (l *limits) check(w http.ResponseWriter, r *http.Request, pattern string, scope *banksia.Scope, now time.Time) error {
+func (l *limits) check(w http.ResponseWriter, pattern, caller string, now time.Time) error {
 	if l.perMinute == 0 || unlimited[pattern] {
 		return nil
-	}
-	caller, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		caller = r.RemoteAddr
-	}
-	if scope != nil {
-		caller = scope.UserID.String()
 	}
 	cost := max(1, costs[pattern])
 	limiter := l.of(caller, now)
@@ -71,6 +73,22 @@ func (l *limits) check(w http.ResponseWriter, r *http.Request, pattern string, s
 	reservation.CancelAt(now)
 	header.Set("Retry-After-Ms", strconv.FormatInt(max(1, wait.Milliseconds()), 10))
 	return &banksia.Error{Code: banksia.CodeRateLimited, Message: fmt.Sprintf("You have used up your %d units a minute. Try again later.", l.perMinute), Retry: wait}
+}
+
+// caller is the address that a request comes from: that of the connection, or what
+// the proxy at its other end appended to X-Forwarded-For.
+func (s *Server) caller(r *http.Request) string {
+	if s.cfg.TrustForwarded {
+		all := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
+		if last := strings.TrimSpace(all[len(all)-1]); last != "" {
+			return last
+		}
+	}
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return r.RemoteAddr
+	}
+	return host
 }
 
 func (l *limits) of(caller string, now time.Time) *rate.Limiter {

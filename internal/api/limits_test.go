@@ -2,6 +2,7 @@ package api_test
 
 import (
 	"fmt"
+	"net/http"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -51,8 +52,25 @@ func TestRateLimit(t *testing.T) {
 			t.Fatalf("request %d without a key: %d", i, got.Status)
 		}
 	}
-	// It is off unless it is asked for.
-	free := banksiatest.NewServer(t)
+	// It is off unless it is asked for, but not for what strangers make the server write.
+	free := banksiatest.NewServerWith(t, banksiatest.Config{API: api.Config{TrustForwarded: true}, Now: func() time.Time { return start }})
+	begins := func(address string) int {
+		t.Helper()
+		request, err := http.NewRequest("GET", free.URL+"/api/oauth/auth-url?redirect_uri="+returnTo, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		request.Header.Set("X-Forwarded-For", "192.0.2.1, "+address)
+		return free.Do(t, request).Status
+	}
+	for i := range 310 {
+		if got := begins("192.0.2.7"); (got == 429) != (i >= 300) {
+			t.Fatalf("sign-in %d: %d", i, got)
+		}
+	}
+	if got := begins("192.0.2.8"); got != 200 {
+		t.Errorf("another address: %d", got)
+	}
 	for i := range 100 {
 		if got := free.Call(t, "GET", "/api/users/me", nil); got.Status != 200 || got.Header.Get("RateLimit-Limit") != "" {
 			t.Fatal(fmt.Sprint(i, got.Status))

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"html/template"
 	"math"
-	"net"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -94,7 +93,7 @@ type form struct {
 // a form the browser may follow a redirect to target alone.
 func (s *Server) page(w http.ResponseWriter, status int, target string, f form) error {
 	allowed := "'self'"
-	if u, err := url.Parse(target); err == nil && u.Scheme != "" {
+	if u, err := url.Parse(target); err == nil && u.Scheme != "" && (u.Host == "" || validHost(u.Host)) {
 		allowed += " " + u.Scheme + ":"
 		if u.Host != "" {
 			allowed += "//" + u.Host
@@ -103,7 +102,7 @@ func (s *Server) page(w http.ResponseWriter, status int, target string, f form) 
 	header := w.Header()
 	header.Set("Content-Type", "text/html; charset=utf-8")
 	header.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'; form-action "+allowed)
-	header.Set("Referrer-Policy", "no-referrer")
+	header.Set("Referrer-Policy", "same-origin") // with no-referrer, browsers would not say where a form comes from
 	header.Set("Cache-Control", "no-store")
 	header.Del("Access-Control-Allow-Origin")
 	w.WriteHeader(status)
@@ -119,7 +118,7 @@ func (s *Server) loginPage(w http.ResponseWriter, r *http.Request, _ banksia.Sco
 	if state == "" {
 		return s.page(w, http.StatusOK, "", form{Title: "Signed out", Problem: "You are signed out. To sign in, begin in the program that you use."})
 	}
-	login, err := s.login.Pending(r.Context(), state)
+	login, err := s.login.Pending(r.Context(), s.origin(r), state)
 	if err != nil {
 		return s.brokenPage(w, err)
 	}
@@ -146,13 +145,27 @@ func readForm(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
+// ownForm refuses the form of another site's page, which could sign somebody in as
+// somebody else. A browser says where a form comes from in one of two headers;
+// programs send neither.
+func (s *Server) ownForm(w http.ResponseWriter, r *http.Request) error {
+	var protection http.CrossOriginProtection
+	if r.Header.Get("Sec-Fetch-Site") == "" && r.Header.Get("Origin") == s.origin(r) {
+		return readForm(w, r) // a proxy may have changed the name in Host
+	}
+	if err := protection.Check(r); err != nil {
+		return &banksia.Error{Code: banksia.CodeForbidden, Message: "This form was sent by a page of another site.", Err: err}
+	}
+	return readForm(w, r)
+}
+
 // signIn is POST /login: address and password of the built-in page.
 func (s *Server) signIn(w http.ResponseWriter, r *http.Request, _ banksia.Scope) error {
-	if err := readForm(w, r); err != nil {
+	if err := s.ownForm(w, r); err != nil {
 		return err
 	}
 	state := r.PostForm.Get("state")
-	login, err := s.login.Pending(r.Context(), state)
+	login, err := s.login.Pending(r.Context(), s.origin(r), state)
 	if err == nil && s.login.External() {
 		err = banksia.Errorf(banksia.CodeInvalidRequest, "This server signs people in elsewhere.")
 	}
@@ -183,14 +196,10 @@ func seeOther(w http.ResponseWriter, target string) error {
 // answered again.
 func (s *Server) checkPassword(w http.ResponseWriter, r *http.Request, target string, f form) (user banksia.User, answered bool, err error) {
 	f.Email = r.PostForm.Get("email")
-	from, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		from = r.RemoteAddr
-	}
 	if !validText(f.Email) {
 		f.Email = ""
 	}
-	user, err = s.login.CheckPassword(r.Context(), from, f.Email, r.PostForm.Get("password"))
+	user, err = s.login.CheckPassword(r.Context(), s.caller(r), f.Email, r.PostForm.Get("password"))
 	if wait, ok := errors.AsType[*auth.TooManyGuessesError](err); ok {
 		seconds := int(math.Ceil(wait.Wait.Seconds()))
 		w.Header().Set("Retry-After", strconv.Itoa(seconds))

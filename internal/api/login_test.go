@@ -455,6 +455,9 @@ func TestLoginAtIssuer(t *testing.T) {
 	local := strings.NewReplacer(cfg.API.PublicURL, s.URL)
 	page := open(t, client, s.URL+"/oauth/authorize?"+authorization(id, "http://127.0.0.1:5000/cb").Encode())
 	location = atIssuer(t, client, page.Header.Get("Location"), origin)
+	if page := open(t, browser(t), local.Replace(location)); page.StatusCode != 400 {
+		t.Errorf("another browser comes back from the issuer: %s", page.Status)
+	}
 	page = open(t, client, local.Replace(location))
 	if page.StatusCode != 200 {
 		t.Fatalf("back from the issuer: %s", page.Status)
@@ -576,6 +579,11 @@ func TestOAuth(t *testing.T) {
 	if status, body := redeem(code, verifier); status != 400 || body["error"] != "invalid_grant" {
 		t.Errorf("a code again: %d %v", status, body)
 	}
+	if got := s.CallAs(t, access, "GET", "/api/assets", nil); got.Status != 401 {
+		t.Errorf("the token of a code that came twice: %d", got.Status)
+	}
+	_, tokens = redeem(allow(), verifier)
+	access, _ = tokens["access_token"].(string)
 	if status, _ := redeem(allow(), "another verifier of at least forty-three characters"); status != 400 {
 		t.Errorf("another verifier: %d", status)
 	}

@@ -26,7 +26,7 @@ type urls struct {
 }
 
 func (s *Server) urls(r *http.Request) urls {
-	expiry := s.signer.Expiry()
+	expiry := s.signer.Expiry(r.Context())
 	return urls{origin: s.origin(r), expiry: expiry, query: "?expires=" + strconv.FormatInt(expiry, 10) + "&signature=", sign: s.signer.Sign}
 }
 
@@ -86,7 +86,7 @@ func (s *Server) media(w http.ResponseWriter, r *http.Request, _ banksia.Scope) 
 	}
 	variant := banksia.VariantName(r.PathValue("variant"))
 	query := r.URL.Query()
-	if err := s.signer.Check(id, variant, query.Get("expires"), query.Get("signature")); err != nil {
+	if err := s.signer.Check(r.Context(), id, variant, query.Get("expires"), query.Get("signature")); err != nil {
 		return err
 	}
 	// Neither what was purged, nor what a library in the trash hides.

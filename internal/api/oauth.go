@@ -1,7 +1,11 @@
 package api
 
 import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/hex"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
@@ -40,9 +44,38 @@ func (s *Server) authorizePage(w http.ResponseWriter, r *http.Request, _ banksia
 		if err != nil {
 			return s.brokenPage(w, err)
 		}
+		if err := s.remember(w, r, target); err != nil {
+			return err
+		}
 		return seeOther(w, target)
 	}
 	return s.page(w, http.StatusOK, request.RedirectURI, consentForm(request, &client, hidden(request), true))
+}
+
+// remember marks the browser that is sent to the issuer, so that only it can come
+// back: else somebody could make another's browser come back signed in as himself
+// (RFC 6749, section 10.12). It is the server's only cookie.
+func (s *Server) remember(w http.ResponseWriter, r *http.Request, target string) error {
+	u, err := url.Parse(target)
+	if err != nil {
+		return fmt.Errorf("send to the issuer: %w", err)
+	}
+	state := u.Query().Get("state")
+	http.SetCookie(w, &http.Cookie{Name: cookieOf(state), Value: state, Path: callbackPath, MaxAge: int(auth.LoginLife.Seconds()),
+		Secure: strings.HasPrefix(s.origin(r), "https:"), HttpOnly: true, SameSite: http.SameSiteLaxMode})
+	return nil
+}
+
+// remembered tells whether this browser was sent to the issuer with a state.
+func remembered(r *http.Request, state string) bool {
+	cookie, err := r.Cookie(cookieOf(state))
+	return err == nil && subtle.ConstantTimeCompare([]byte(cookie.Value), []byte(state)) == 1
+}
+
+// cookieOf is the name of the cookie of a state: a browser may be on several ways.
+func cookieOf(state string) string {
+	sum := sha256.Sum256([]byte(state))
+	return "banksia_" + hex.EncodeToString(sum[:8])
 }
 
 func consentForm(request *auth.AuthorizationRequest, client *banksia.OAuthClient, fields map[string]string, signIn bool) form {
@@ -79,6 +112,9 @@ func (s *Server) refuse(w http.ResponseWriter, request *auth.AuthorizationReques
 // and is asked.
 func (s *Server) authorizeCallback(w http.ResponseWriter, r *http.Request, _ banksia.Scope) error {
 	query := r.URL.Query()
+	if !remembered(r, query.Get("state")) {
+		return s.brokenPage(w, banksia.Errorf(banksia.CodeInvalidRequest, "This was not begun in this browser, or too long ago. Please start it again in the program that you use."))
+	}
 	user, request, err := s.oauth.Return(r.Context(), query.Get("state"), query.Get("code"))
 	if err != nil {
 		return s.brokenPage(w, err)
@@ -96,7 +132,7 @@ func (s *Server) authorizeCallback(w http.ResponseWriter, r *http.Request, _ ban
 
 // authorize is POST /oauth/authorize: the user allows or refuses.
 func (s *Server) authorize(w http.ResponseWriter, r *http.Request, _ banksia.Scope) error {
-	if err := readForm(w, r); err != nil {
+	if err := s.ownForm(w, r); err != nil {
 		return err
 	}
 	request := authorizationRequest(r.PostForm)

@@ -71,13 +71,13 @@ type Authenticator struct {
 }
 
 // NewAuthenticator returns an authenticator over the keys, sessions and grants in
-// the store. The secret of the sessions is made on first use.
+// the store. The first signing key of the sessions is made on first use.
 func NewAuthenticator(ctx context.Context, s *store.Store, logger *slog.Logger) (*Authenticator, error) {
-	secret, err := s.Secret(ctx, "session_secret", 32)
+	keys, err := openKeyring(ctx, s, sessionKeys)
 	if err != nil {
 		return nil, err
 	}
-	return &Authenticator{store: s, logger: logger, sessions: &sessions{s, secret}, used: map[banksia.APIKeyID]time.Time{}}, nil
+	return &Authenticator{store: s, logger: logger, sessions: &sessions{s, keys}, used: map[banksia.APIKeyID]time.Time{}}, nil
 }
 
 // AllowLocal makes a credential that has the whole scope of a user as long as

@@ -226,7 +226,7 @@ func TestSignersAgree(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return signer, signer.Sign(banksia.VersionID{1}, banksia.VariantSmall, signer.Expiry())
+		return signer, signer.Sign(banksia.VersionID{1}, banksia.VariantSmall, signer.Expiry(t.Context()))
 	}
 	signer, one := sign(r.store)
 	if _, two := sign(r.open(t)); one != two {
@@ -235,7 +235,7 @@ func TestSignersAgree(t *testing.T) {
 	if _, two := sign(newRig(t).store); one == two {
 		t.Errorf("two databases sign alike: %s", one)
 	}
-	if left := time.Unix(signer.Expiry(), 0).Sub(r.now); left < 24*time.Hour { // behaviour 21.7
+	if left := time.Unix(signer.Expiry(t.Context()), 0).Sub(r.now); left < 24*time.Hour { // behaviour 21.7
 		t.Errorf("URLs work for %s", left)
 	}
 }
@@ -298,33 +298,73 @@ func TestGuesses(t *testing.T) {
 	now := time.Unix(0, 0)
 	g := guesses{now: func() time.Time { return now }}
 	key := []string{"for a@b.c"}
-	for range freeGuesses - 1 {
-		g.wrong(key)
-	}
-	if wait := g.wait(key); wait > 0 {
-		t.Errorf("waits %s too early", wait)
+	for i := range freeGuesses {
+		if wait := g.begin(key); wait > 0 {
+			t.Errorf("waits %s before guess %d", wait, i)
+		}
 	}
 	last := time.Duration(0)
 	for range 30 {
-		g.wrong(key)
-		wait := g.wait(key)
-		if wait < last || wait > maxWait {
+		wait := g.begin(key)
+		if wait <= 0 || wait < last || wait > maxWait || g.begin(key) != wait {
 			t.Errorf("waits %s after %s", wait, last)
 		}
 		last = wait
 		now = now.Add(wait)
+		if wait := g.begin(key); wait > 0 { // and is wrong again
+			t.Errorf("waits %s more", wait)
+		}
 	}
-	if last != maxWait || g.wait([]string{"for d@e.f"}) > 0 {
+	if last != maxWait || g.begin([]string{"for d@e.f"}) > 0 {
 		t.Errorf("waits %s in the end", last)
 	}
 	g.right(key)
-	if g.wait(key) > 0 {
+	if g.begin(key) > 0 {
 		t.Error("waits though it was right")
 	}
 	for i := range 2 * maxGuessers {
-		g.wrong([]string{fmt.Sprint(i)})
+		g.begin([]string{fmt.Sprint(i)})
 	}
 	if len(g.by) > maxGuessers+1 {
 		t.Errorf("remembers %d", len(g.by))
+	}
+}
+
+// Strangers who register programs without end do not keep others from it for long,
+// and do not push out what somebody uses.
+func TestRegisterWithoutEnd(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	o := NewOAuth(r.store, nil)
+	register := func() (banksia.OAuthClient, error) {
+		return o.Register(t.Context(), "a", []string{"https://a.example/"})
+	}
+	used, err := register()
+	if err != nil {
+		t.Fatal(err)
+	}
+	request := &AuthorizationRequest{ResponseType: "code", ClientID: used.ID, RedirectURI: "https://a.example/", CodeChallenge: strings.Repeat("A", 43), Method: "S256"}
+	if _, err := o.Grant(t.Context(), request, r.user.ID); err != nil {
+		t.Fatal(err)
+	}
+	r.write(t, func(tx *store.Tx) error {
+		for i := range maxClients - 1 {
+			if err := tx.InsertOAuthClient(&banksia.OAuthClient{ID: fmt.Sprint(i), CreatedAt: r.now}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if _, err := register(); err == nil {
+		t.Error("there is no end")
+	}
+	r.now = r.now.Add(unusedLife + time.Second)
+	for range 2 {
+		if _, err := register(); err != nil {
+			t.Errorf("an hour later: %v", err)
+		}
+	}
+	if _, err := o.Grant(t.Context(), request, r.user.ID); err != nil {
+		t.Errorf("the program that somebody uses: %v", err)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -34,8 +35,8 @@ type LoginConfig struct {
 	CloseDoor bool
 }
 
-// loginLife is how long a sign-in may take.
-const loginLife = 10 * time.Minute
+// LoginLife is how long a sign-in may take.
+const LoginLife = 10 * time.Minute
 
 // LoginPath is the built-in sign-in page.
 const LoginPath = "/login"
@@ -64,13 +65,25 @@ func NewLogin(cfg LoginConfig, s *store.Store, a *Authenticator) *Login {
 // External tells whether an issuer signs people in, not the built-in page.
 func (l *Login) External() bool { return l.cfg.Issuer != "" }
 
+// issuerTime bounds each call of the issuer.
+const issuerTime = 10 * time.Second
+
+// toIssuer makes calls of the issuer follow no redirect and end in time. The issuer
+// of the settings, and what its description names, is all that the server ever calls
+// to sign people in.
+func toIssuer(ctx context.Context) context.Context {
+	return oidc.ClientContext(ctx, &http.Client{Timeout: issuerTime, CheckRedirect: func(*http.Request, []*http.Request) error {
+		return errors.New("the issuer answers with a redirect")
+	}})
+}
+
 // issuer is the provider, whose description is read on first use: the server
 // starts without it.
 func (l *Login) issuer(ctx context.Context) (*oidc.Provider, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.provider == nil {
-		provider, err := oidc.NewProvider(context.WithoutCancel(ctx), l.cfg.Issuer)
+		provider, err := oidc.NewProvider(toIssuer(context.WithoutCancel(ctx)), l.cfg.Issuer)
 		if err != nil {
 			return nil, &banksia.Error{Code: banksia.CodeUnavailable, Message: "The sign-in service cannot be reached.", Retry: 5 * time.Second, Err: err}
 		}
@@ -128,7 +141,7 @@ func isChallenge(text string) bool {
 
 func (l *Login) begin(ctx context.Context, origin string, login banksia.Login) (string, error) {
 	state := newSecret("")
-	login.StateHash, login.Nonce, login.ExpiresAt = hash(state), newSecret(""), l.store.Now().Add(loginLife)
+	login.StateHash, login.Nonce, login.ExpiresAt = hash(state), newSecret(""), l.store.Now().Add(LoginLife)
 	target := origin + LoginPath + "?state=" + state
 	if l.External() {
 		provider, err := l.issuer(ctx)
@@ -150,14 +163,20 @@ func stale(err error) error {
 	return &banksia.Error{Code: banksia.CodeInvalidRequest, Message: "This sign-in has expired or was used already. Please start it again.", Final: true, Err: err}
 }
 
-// Pending finds a sign-in that waits for its user.
-func (l *Login) Pending(ctx context.Context, state string) (login banksia.Login, err error) {
+// Pending finds a sign-in that waits for its user, who is at origin. Whoever began
+// it may have said another name of the server, to have the user sent there.
+func (l *Login) Pending(ctx context.Context, origin, state string) (login banksia.Login, err error) {
 	err = l.store.Read(ctx, func(tx *store.Tx) error {
 		login, err = tx.Login(hash(state))
 		return err
 	})
 	if banksia.ErrorCode(err) == banksia.CodeNotFound {
 		return login, stale(err)
+	}
+	if err == nil && !l.External() {
+		if wrong := l.checkRedirect(login.RedirectURI, origin); wrong != nil {
+			err = &banksia.Error{Code: banksia.CodeInvalidRequest, Message: "This sign-in was begun at another address of this server. Please start it again.", Final: true, Err: wrong}
+		}
 	}
 	return login, err
 }
@@ -174,7 +193,7 @@ func (e *TooManyGuessesError) Error() string { return fmt.Sprintf("too many gues
 // the guess comes from. It fails with ErrWrongPassword or a TooManyGuessesError.
 func (l *Login) CheckPassword(ctx context.Context, from, email, password string) (user banksia.User, err error) {
 	keys := []string{"from " + from, "for " + strings.ToLower(email)}
-	if wait := l.guesses.wait(keys); wait > 0 {
+	if wait := l.guesses.begin(keys); wait > 0 {
 		return user, &TooManyGuessesError{wait}
 	}
 	var known string
@@ -188,7 +207,6 @@ func (l *Login) CheckPassword(ctx context.Context, from, email, password string)
 		return user, err
 	}
 	if !checkPassword(known, password) {
-		l.guesses.wrong(keys)
 		return banksia.User{}, ErrWrongPassword
 	}
 	l.guesses.right(keys)
@@ -267,6 +285,7 @@ func (l *Login) Exchange(ctx context.Context, state, code, verifier, problem str
 	if err != nil {
 		return "", user, err
 	}
+	l.sessions.keys.refresh(ctx)
 	err = l.store.Write(ctx, func(tx *store.Tx) error {
 		token, err = l.sessions.begin(tx, user.ID)
 		return err
@@ -294,6 +313,7 @@ func (l *Login) fromIssuer(ctx context.Context, login *banksia.Login, code, veri
 	if verifier != "" {
 		options = append(options, oauth2.VerifierOption(verifier))
 	}
+	ctx = toIssuer(ctx)
 	tokens, err := l.client(provider, login.RedirectURI).Exchange(ctx, code, options...)
 	if err != nil {
 		return user, refused(err)
@@ -400,19 +420,18 @@ const (
 	maxGuessers = 10_000
 )
 
-func (g *guesses) wait(keys []string) (wait time.Duration) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	for _, key := range keys {
-		wait = max(wait, g.by[key].until.Sub(g.now()))
-	}
-	return wait
-}
-
-func (g *guesses) wrong(keys []string) {
+// begin tells how long to wait before a guess; 0: it may be made now. Until it is
+// known to be right it counts as wrong, so that many at once are not free.
+func (g *guesses) begin(keys []string) (wait time.Duration) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	now := g.now()
+	for _, key := range keys {
+		wait = max(wait, g.by[key].until.Sub(now))
+	}
+	if wait > 0 {
+		return wait
+	}
 	if g.by == nil || len(g.by) > maxGuessers {
 		kept := map[string]guess{}
 		for key, one := range g.by {
@@ -430,6 +449,7 @@ func (g *guesses) wrong(keys []string) {
 		}
 		g.by[key] = one
 	}
+	return 0
 }
 
 func (g *guesses) right(keys []string) {

@@ -32,8 +32,10 @@ const (
 	accessLife    = time.Hour
 	refreshLife   = 30 * 24 * time.Hour
 	codeLife      = time.Minute
-	// maxClients bounds what strangers can register.
+	// maxClients bounds what strangers can register. When there are so many, those
+	// that nobody allowed anything within unusedLife make room.
 	maxClients = 10_000
+	unusedLife = time.Hour
 )
 
 // Scopes are what a program may ask for; each begins with its action.
@@ -70,7 +72,13 @@ func (o *OAuth) Register(ctx context.Context, name string, redirectURIs []string
 	}
 	c = banksia.OAuthClient{ID: newSecret("client_"), Name: name, RedirectURIs: redirectURIs, CreatedAt: o.store.Now()}
 	return c, o.store.Write(ctx, func(tx *store.Tx) error {
-		if n, err := tx.CountOAuthClients(); err != nil || n >= maxClients {
+		n, err := tx.CountOAuthClients()
+		if err == nil && n >= maxClients {
+			var removed int
+			removed, err = tx.DeleteUnusedOAuthClients(tx.Now().Add(-unusedLife))
+			n -= removed
+		}
+		if err != nil || n >= maxClients {
 			return errors.Join(err, oauthError("temporarily_unavailable", "too many programs are registered"))
 		}
 		return tx.InsertOAuthClient(&c)
@@ -80,10 +88,17 @@ func (o *OAuth) Register(ctx context.Context, name string, redirectURIs []string
 // mayRedirect tells whether codes may be sent to a URI: https, a loopback address,
 // or a scheme that an app owns, which holds a dot (RFC 8252, section 7.1).
 func mayRedirect(u *url.URL) bool {
-	if u.Fragment != "" || u.User != nil {
+	if u.Fragment != "" || u.User != nil || strings.ContainsFunc(u.Host, func(c rune) bool { return !isHostRune(c) }) {
 		return false
 	}
 	return u.Scheme == "https" && u.Host != "" || isLoopback(u) || strings.Contains(u.Scheme, ".")
+}
+
+// isHostRune tells whether a character may be in the name, or address and port, of
+// a host: what Go's parser takes beside these could add to the policy of the page
+// that asks the user.
+func isHostRune(c rune) bool {
+	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.ContainsRune("-._:[]", c)
 }
 
 // AuthorizationRequest is what a program asks of a user (RFC 6749, section 4.1.1).
@@ -221,7 +236,7 @@ func (o *OAuth) Consent(ctx context.Context, user banksia.UserID, r *Authorizati
 	}
 	state := newSecret("")
 	err = o.store.Write(ctx, func(tx *store.Tx) error {
-		login := banksia.Login{StateHash: hash(state), AuthorizationRequest: string(text), ExpiresAt: tx.Now().Add(loginLife)}
+		login := banksia.Login{StateHash: hash(state), AuthorizationRequest: string(text), ExpiresAt: tx.Now().Add(LoginLife)}
 		if err := tx.InsertLogin(&login); err != nil {
 			return err
 		}
@@ -261,20 +276,24 @@ type Tokens struct {
 	Scope        string `json:"scope"`
 }
 
-// Redeem turns an authorization code into tokens. A code works once; whoever
-// brings it a second time finds nothing.
+// Redeem turns an authorization code into tokens. A code works once; one that comes
+// a second time was stolen from somebody: all tokens of the grant end (OAuth 2.1,
+// section 4.1.3).
 func (o *OAuth) Redeem(ctx context.Context, client, code, redirectURI, verifier string) (tokens Tokens, err error) {
 	invalid := oauthError("invalid_grant", "the code is not valid, has expired, or was not given for this")
 	refused := false
 	err = o.store.Write(ctx, func(tx *store.Tx) error {
-		grant, err := tx.UseOAuthCode(hash(code))
+		grant, used, err := tx.UseOAuthCode(hash(code))
 		if banksia.ErrorCode(err) == banksia.CodeNotFound {
 			return invalid
 		}
 		if err != nil {
 			return err
 		}
-		if refused = grant.ClientID != client || redirectURI != "" && grant.RedirectURI != redirectURI || tx.Now().After(grant.CodeExpiresAt) || !fits(grant.CodeChallenge, verifier); refused {
+		if refused = used || grant.ClientID != client || redirectURI != "" && grant.RedirectURI != redirectURI || tx.Now().After(grant.CodeExpiresAt) || !fits(grant.CodeChallenge, verifier); refused {
+			if used {
+				return tx.RevokeOAuthGrant(grant.ID)
+			}
 			return nil // the code is used up all the same
 		}
 		tokens, err = issue(tx, &grant)

@@ -26,13 +26,13 @@ const (
 const tokenIssuer = "banksia"
 
 type sessions struct {
-	store  *store.Store
-	secret []byte
+	store *store.Store
+	keys  *keyring
 }
 
 // newToken makes the token of a session: a JWT signed with HMAC-SHA-256.
 func (s *sessions) newToken(id banksia.SessionID, user banksia.UserID) (string, error) {
-	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.HS256, Key: s.secret}, (&jose.SignerOptions{}).WithType("JWT"))
+	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.HS256, Key: s.keys.signer().secret}, (&jose.SignerOptions{}).WithType("JWT"))
 	if err != nil {
 		return "", fmt.Errorf("sign token: %w", err)
 	}
@@ -54,7 +54,7 @@ func (s *sessions) scope(ctx context.Context, credential string) (scope banksia.
 		return scope, "", invalid("The token is not valid.", err)
 	}
 	var claims jwt.Claims
-	if err := token.Claims(s.secret, &claims); err != nil {
+	if !s.keys.verify(ctx, func(key *signingKey) bool { err = token.Claims(key.secret, &claims); return err == nil }) {
 		return scope, "", invalid("The token is not valid.", err)
 	}
 	id, err := banksia.ParseID[banksia.SessionID](claims.ID)

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	stdhash "hash"
 	"strconv"
-	"sync"
 	"time"
 
 	"github.com/banksia-photos/banksia"
@@ -20,9 +19,8 @@ import (
 // and an expiry that is rounded, so that the URL of a rendering stays the same
 // for a while and caches keep it (behaviour 21.7).
 type Signer struct {
-	secret []byte
-	now    func() time.Time
-	hashes sync.Pool
+	keys *keyring
+	now  func() time.Time
 }
 
 const (
@@ -34,27 +32,30 @@ const (
 	signatureBytes = 16
 )
 
-// NewSigner reads the secret of the database, or makes it.
+// NewSigner reads the keys of the database, or makes the first.
 func NewSigner(ctx context.Context, s *store.Store) (*Signer, error) {
-	secret, err := s.Secret(ctx, "media_url_secret", 32)
+	keys, err := openKeyring(ctx, s, mediaKeys)
 	if err != nil {
 		return nil, err
 	}
-	signer := &Signer{secret: secret, now: s.Now}
-	signer.hashes.New = func() any { return hmac.New(sha256.New, secret) }
-	return signer, nil
+	return &Signer{keys: keys, now: s.Now}, nil
 }
 
 // Expiry is the expiry of URLs given out now, in Unix seconds.
-func (s *Signer) Expiry() int64 {
+func (s *Signer) Expiry(ctx context.Context) int64 {
+	s.keys.refresh(ctx) // here, for Sign is called for each of many URLs
 	window := int64(signatureWindow / time.Second)
 	return (s.now().Add(signatureLife).Unix()/window + 1) * window
 }
 
 // Sign returns the signature of a variant of a version until an expiry.
 func (s *Signer) Sign(version banksia.VersionID, variant banksia.VariantName, expiry int64) string {
-	mac := s.hashes.Get().(stdhash.Hash)
-	defer s.hashes.Put(mac)
+	return s.keys.signer().sign(version, variant, expiry)
+}
+
+func (k *signingKey) sign(version banksia.VersionID, variant banksia.VariantName, expiry int64) string {
+	mac := k.hashes.Get().(stdhash.Hash)
+	defer k.hashes.Put(mac)
 	mac.Reset()
 	var text [64]byte
 	message := append(text[:0], version[:]...)
@@ -66,9 +67,11 @@ func (s *Signer) Sign(version banksia.VersionID, variant banksia.VariantName, ex
 }
 
 // Check fails with CodeForbidden unless the signature fits and has not expired.
-func (s *Signer) Check(version banksia.VersionID, variant banksia.VariantName, expiry, signature string) error {
+func (s *Signer) Check(ctx context.Context, version banksia.VersionID, variant banksia.VariantName, expiry, signature string) error {
 	at, err := strconv.ParseInt(expiry, 10, 64)
-	if err != nil || !hmac.Equal([]byte(s.Sign(version, variant, at)), []byte(signature)) {
+	if err != nil || !s.keys.verify(ctx, func(key *signingKey) bool {
+		return hmac.Equal([]byte(key.sign(version, variant, at)), []byte(signature))
+	}) {
 		return banksia.Errorf(banksia.CodeForbidden, "The signature of this URL is not valid.")
 	}
 	if s.now().Unix() > at {

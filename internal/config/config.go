@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -45,6 +46,9 @@ type Sources struct {
 // go unnoticed. It fails with flag.ErrHelp when help was asked for.
 func Parse(set *flag.FlagSet, args []string, from Sources) (rest []string, err error) {
 	if rest, err = parseFlags(set, args); err != nil {
+		if hidden := hidePasswords(err.Error()); hidden != err.Error() {
+			return nil, errors.New(hidden)
+		}
 		return nil, err
 	}
 	given := map[string]bool{}
@@ -56,7 +60,7 @@ func Parse(set *flag.FlagSet, args []string, from Sources) (rest []string, err e
 		}
 		given[f.Name] = true
 		if err := set.Set(f.Name, value); err != nil {
-			errs = append(errs, fmt.Errorf("%s cannot be %q: %w", source, value, err))
+			errs = append(errs, fmt.Errorf("%s cannot be %q: %w", source, hidePasswords(value), err))
 		}
 	}
 	settings := map[string]*flag.Flag{}
@@ -87,6 +91,19 @@ func Parse(set *flag.FlagSet, args []string, from Sources) (rest []string, err e
 		}
 	}
 	return rest, errors.Join(errs...)
+}
+
+// passwords are the parts of URLs that hold one: before a host, or in the query.
+var passwords = regexp.MustCompile(`//[^\s"]*@|password=[^&\s"]*`)
+
+// hidePasswords makes a text fit for the terminal and the log.
+func hidePasswords(text string) string {
+	return passwords.ReplaceAllStringFunc(text, func(found string) string {
+		if strings.HasPrefix(found, "//") {
+			return "//xxxxx@"
+		}
+		return "password=xxxxx"
+	})
 }
 
 func parseFlags(set *flag.FlagSet, args []string) (rest []string, err error) {

@@ -159,3 +159,21 @@ func TestUnknown(t *testing.T) {
 		t.Errorf("unknown: %q", got)
 	}
 }
+
+// A value that cannot be set is shown without the password in it.
+func TestPasswordsInErrors(t *testing.T) {
+	for _, value := range []string{"postgres://me:hunter2@[bad/db", "https://u:hunter2@h/p@q", "s3://hunter2@b", "postgres://h/db?user=me&password=hunter2&x=y", "//me:hunter2@h"} {
+		for name, try := range map[string]func() error{
+			"flag": func() error { _, _, err := parse([]string{"--public-url", value}, nil, "/absent"); return err },
+			"environment": func() error {
+				_, _, err := parse(nil, map[string]string{"BANKSIA_PUBLIC_URL": value}, "/absent")
+				return err
+			},
+			"file": func() error { _, _, err := parse(nil, nil, writeFile(t, "BANKSIA_PUBLIC_URL="+value)); return err },
+		} {
+			if err := try(); err == nil || strings.Contains(err.Error(), "hunter2") || !strings.Contains(err.Error(), "xxxxx") {
+				t.Errorf("%s in the %s: %v", value, name, err)
+			}
+		}
+	}
+}

@@ -48,6 +48,7 @@ func writeZip(t testing.TB, at string, entries ...zipEntry) string {
 		header := &zip.FileHeader{Name: e.name, Method: e.method, Flags: e.flags}
 		if !e.modified.IsZero() {
 			// Seconds since 1970 as Info-ZIP writes them, beside a wall clock.
+			//lint:ignore SA1019 Modified would add an extra field of its own
 			header.SetModTime(e.modified)
 			if e.extended {
 				header.Extra = binary.LittleEndian.AppendUint32([]byte{'U', 'T', 5, 0, 1}, uint32(e.modified.Unix()))

@@ -51,21 +51,21 @@ const minMemory = 256 << 20
 func (c Config) Validate() error {
 	switch {
 	case c.Workers < 1 || c.Workers > 1024:
-		return fmt.Errorf("Workers must be 1 to 1024, got %d", c.Workers)
+		return fmt.Errorf("setting Workers must be 1 to 1024, got %d", c.Workers)
 	case c.Timeout < 10*time.Millisecond:
-		return fmt.Errorf("Timeout must be 10 ms or more, got %s", c.Timeout)
+		return fmt.Errorf("setting Timeout must be 10 ms or more, got %s", c.Timeout)
 	case c.MaxPixels < 1:
-		return fmt.Errorf("MaxPixels must be 1 or more, got %d", c.MaxPixels)
+		return fmt.Errorf("setting MaxPixels must be 1 or more, got %d", c.MaxPixels)
 	case c.MaxFrames < 1:
-		return fmt.Errorf("MaxFrames must be 1 or more, got %d", c.MaxFrames)
+		return fmt.Errorf("setting MaxFrames must be 1 or more, got %d", c.MaxFrames)
 	case c.MemoryLimit < minMemory:
-		return fmt.Errorf("MemoryLimit must be %d bytes or more, got %d", int64(minMemory), c.MemoryLimit)
+		return fmt.Errorf("setting MemoryLimit must be %d bytes or more, got %d", int64(minMemory), c.MemoryLimit)
 	}
 	if c.TempDir != "" {
 		if info, err := os.Stat(c.TempDir); err != nil {
-			return fmt.Errorf("TempDir: %w", err)
+			return fmt.Errorf("setting TempDir: %w", err)
 		} else if !info.IsDir() {
-			return fmt.Errorf("TempDir %s is not a directory", c.TempDir)
+			return fmt.Errorf("setting TempDir %s is not a directory", c.TempDir)
 		}
 	}
 	return nil

@@ -71,6 +71,9 @@ func TestHostileFiles(t *testing.T) {
 	tall := bytes.Clone(camera)
 	copy(tall[frame+5:], []byte{0xff, 0xff, 0, 16}) // more than libjpeg decodes
 	frames := encodeGIF(t, paletted(image.NewNRGBA(image.Rect(0, 0, 2, 2))), 20_000)
+	giantVideo := filepath.Join(dir, "giant.avi")
+	tool(t, "ffmpeg", "-v", "error", "-nostdin", "-f", "lavfi", "-i", "testsrc=s=64x48:d=1", "-c:v", "mjpeg", giantVideo)
+	patchFrames(t, giantVideo)
 	wide := filepath.Join(dir, "wide.png")
 	tool(t, "vips", "black", wide, "65535", "20")
 	interlaced := filepath.Join(dir, "interlaced.png")
@@ -88,6 +91,9 @@ func TestHostileFiles(t *testing.T) {
 		"page in disguise":            {"d.jpg", []byte("<!DOCTYPE html><script>alert(1)</script>"), ErrCorrupt},
 		"vector graphics in disguise": {"e.png", []byte("<svg xmlns='http://www.w3.org/2000/svg' width='10' height='10'/>"), ErrCorrupt},
 		"playlist in disguise":        {"f.mp4", []byte("#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n"), ErrCorrupt},
+		"list of files in disguise":   {"f2.mp4", []byte("ffconcat version 1.0\nfile '/etc/passwd'\n"), ErrCorrupt},
+		"playlist as a transport":     {"f3.mkv", []byte("#EXTM3U\n#EXT-X-MEDIA-SEQUENCE:0\n#EXTINF:1,\nhttp://127.0.0.1/\n"), ErrCorrupt},
+		"video of giant frames":       {giantVideo, nil, ErrCorrupt},
 		"another format":              {"g.png", camera, ErrCorrupt},
 		"png of 3.6 gigapixels":       {"h.png", pngHeader(60000, 60000, 8, 2, []byte{0x78, 0x9c}), ErrTooLarge},
 		"png of no pixels":            {"i.png", pngHeader(0, 0, 8, 2, nil), ErrCorrupt},
@@ -131,6 +137,26 @@ func TestHostileFiles(t *testing.T) {
 			}
 			checkServes(t, pool)
 		})
+	}
+}
+
+// patchFrames makes all JPEG frames of a video say that they have 65535 × 65535 pixels.
+func patchFrames(t *testing.T, path string) {
+	t.Helper()
+	content, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for at := 0; ; {
+		next := bytes.Index(content[at:], []byte{0xff, 0xc0, 0, 17, 8})
+		if next < 0 {
+			break
+		}
+		at += next + 5
+		copy(content[at:], []byte{0xff, 0xff, 0xff, 0xff})
+	}
+	if err := os.WriteFile(path, content, 0o600); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -33,6 +33,7 @@ type Pool struct {
 	closed   bool
 	counts   Stats          // of what has happened so far
 	stopping sync.WaitGroup // the reapers of all workers
+	warned   sync.Once      // of what the workers' isolation lacks
 }
 
 // Stats is what the workers do, and how many ended since the pool was made.
@@ -215,12 +216,24 @@ func (p *Pool) do(ctx context.Context, job request) (answer, error) {
 		if err != nil {
 			return answer{}, p.explain(ctx, job, err)
 		}
-		result, err := w.run(ctx, job)
+		laid, err := w.desk.lay(job)
+		if err != nil {
+			p.putWorker(w, 0)
+			return answer{}, err
+		}
+		result, err := w.run(ctx, laid)
 		if errors.Is(err, errNotStarted) && attempt == 1 && ctx.Err() == nil {
 			continue // the worker died while it was idle; that says nothing about the file
 		}
 		if err != nil {
 			return answer{}, p.explain(ctx, job, err)
+		}
+		if w.missing != "" {
+			p.warned.Do(func() { p.log.Warn("media workers are less isolated than they could be", "missing", w.missing) })
+		}
+		if err := w.desk.take(job, laid, result.Failure == nil); err != nil {
+			w.kill()
+			return answer{}, fmt.Errorf("media: %w", err)
 		}
 		p.count(func(s *Stats) { s.Jobs++ })
 		p.putWorker(w, result.Resident)

@@ -1,3 +1,5 @@
+#include <signal.h>
+
 #include "vips.h"
 
 int media_vips_start(void) {
@@ -19,6 +21,10 @@ int media_vips_start(void) {
 	vips_cache_set_max_mem(0);
 	vips_cache_set_max_files(0);
 	return 0;
+}
+
+void media_die_of(int number) {
+	signal(number, SIG_DFL);
 }
 
 VipsSource *media_source_file(const char *path) {

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"runtime"
 	"strings"
+	"syscall"
 	"unsafe"
 )
 
@@ -20,6 +21,9 @@ func startVips() error {
 	}
 	return nil
 }
+
+// dieOf lets a signal end the process, where the Go runtime would ignore it.
+func dieOf(signal syscall.Signal) { C.media_die_of(C.int(signal)) }
 
 // vipsError takes the words of libvips about its last failure.
 func vipsError() error {

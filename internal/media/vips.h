@@ -12,6 +12,9 @@ typedef struct {
 
 int media_vips_start(void);
 
+// media_die_of lets a signal end the process, where the Go runtime would ignore it.
+void media_die_of(int signal);
+
 // A source reads from a file, or from memory that must outlive it.
 VipsSource *media_source_file(const char *path);
 VipsSource *media_source_memory(const void *data, size_t length);

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"os/exec"
 	"runtime"
@@ -29,6 +30,8 @@ type workerConfig struct {
 	MaxPixels   int64
 	MaxFrames   int
 	MemoryLimit int64
+	Seconds     int64  // that a job may take
+	Desk        string // the worker's own folder
 }
 
 type work string
@@ -56,6 +59,9 @@ type answer struct {
 	ThumbHash []byte   `json:",omitempty"`
 	Failure   *failure `json:",omitempty"`
 	Resident  int64    // bytes of memory after the job
+	// Missing says, in the first message, what the kernel cannot take away from the
+	// worker.
+	Missing string `json:",omitempty"`
 }
 
 // failure is a problem on its way between the processes.
@@ -89,13 +95,15 @@ func (f *failure) problem() *problem {
 type worker struct {
 	pid     int
 	command *exec.Cmd
+	desk    desk
 	input   *os.File
 	output  *os.File
 	answers *bufio.Reader
 	words   *tail         // the end of its standard error
 	gone    chan struct{} // closed when it is reaped
 
-	ready     bool // its first message has come
+	ready     bool   // its first message has come
+	missing   string // of its isolation; known when it is ready
 	jobs      atomic.Int64
 	idleTimer *time.Timer // set while idle, under the pool's lock
 
@@ -113,8 +121,18 @@ var (
 
 // startWorker runs this executable again. /proc/self/exe is the very file that
 // runs now, also after an upgrade has replaced it.
-func startWorker(cfg Config) (*worker, error) {
-	config, err := json.Marshal(workerConfig{MaxPixels: cfg.MaxPixels, MaxFrames: cfg.MaxFrames, MemoryLimit: cfg.MemoryLimit})
+func startWorker(cfg Config) (w *worker, err error) {
+	desk, err := newDesk(cfg.TempDir)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, desk.remove())
+		}
+	}()
+	config, err := json.Marshal(workerConfig{MaxPixels: cfg.MaxPixels, MaxFrames: cfg.MaxFrames, MemoryLimit: cfg.MemoryLimit,
+		Seconds: int64(math.Ceil(cfg.Timeout.Seconds())), Desk: desk.folder})
 	if err != nil {
 		return nil, err
 	}
@@ -128,12 +146,12 @@ func startWorker(cfg Config) (*worker, error) {
 		input.Close()
 		return nil, err
 	}
-	w := &worker{input: input, output: output, answers: bufio.NewReader(output), words: &tail{limit: 4 << 10}, gone: make(chan struct{})}
+	w = &worker{desk: desk, input: input, output: output, answers: bufio.NewReader(output), words: &tail{limit: 4 << 10}, gone: make(chan struct{})}
 	w.command = &exec.Cmd{
 		Path:   "/proc/self/exe",
 		Args:   []string{"banksia-media-worker"},
-		Env:    workerEnvironment(cfg, string(config)),
-		Dir:    "/",
+		Env:    workerEnvironment(cfg, desk, string(config)),
+		Dir:    desk.out(),
 		Stdin:  childInput,
 		Stdout: childOutput,
 		Stderr: w.words,
@@ -155,7 +173,7 @@ func startWorker(cfg Config) (*worker, error) {
 
 // workerEnvironment passes on what finds programs and libraries, and nothing
 // that could be a secret.
-func workerEnvironment(cfg Config, config string) []string {
+func workerEnvironment(cfg Config, d desk, config string) []string {
 	env := []string{
 		workerVariable + "=" + config,
 		"LC_ALL=C.UTF-8",
@@ -167,16 +185,12 @@ func workerEnvironment(cfg Config, config string) []string {
 		"VIPS_DISC_THRESHOLD=" + strconv.FormatInt(cfg.MemoryLimit/4, 10),
 		"GOMAXPROCS=2",
 		"GOGC=50",
+		"TMPDIR=" + d.out(),
 	}
 	for _, name := range []string{"PATH", "LD_LIBRARY_PATH"} {
 		if value, ok := os.LookupEnv(name); ok {
 			env = append(env, name+"="+value)
 		}
-	}
-	if cfg.TempDir != "" {
-		env = append(env, "TMPDIR="+cfg.TempDir)
-	} else {
-		env = append(env, "TMPDIR="+os.TempDir())
 	}
 	// The race detector and coverage of tests.
 	for _, name := range []string{"GORACE", "GOCOVERDIR"} {
@@ -199,7 +213,7 @@ func (w *worker) run(ctx context.Context, job request) (answer, error) {
 			return answer{}, w.bury(fmt.Errorf("%w: %w", errNotReady, err))
 		}
 		w.output.SetReadDeadline(time.Time{})
-		w.ready = true
+		w.ready, w.missing = true, hello.Missing
 	}
 	if err := writeFrame(w.input, job); err != nil {
 		return answer{}, w.bury(fmt.Errorf("%w: %w", errNotStarted, err))
@@ -257,6 +271,7 @@ func (w *worker) reap() (reason string) {
 	err := w.command.Wait()
 	w.input.Close()
 	w.output.Close()
+	err = errors.Join(err, w.desk.remove())
 	close(w.gone)
 	if err != nil {
 		return err.Error()
@@ -315,7 +330,7 @@ func serveWorker(config string) error {
 	if err := json.Unmarshal([]byte(config), &cfg); err != nil {
 		return fmt.Errorf("media worker: read its settings: %w", err)
 	}
-	if err := confine(cfg); err != nil {
+	if err := errors.Join(closeInherited(), confine(cfg)); err != nil {
 		return fmt.Errorf("media worker: %w", err)
 	}
 	output, err := takeOutput()
@@ -326,6 +341,7 @@ func serveWorker(config string) error {
 	if err := startVips(); err != nil {
 		return fmt.Errorf("media worker: %w", err)
 	}
+	missing := isolate(desk{cfg.Desk})
 	requests := make(chan request)
 	go func() {
 		// This reader also sees the server's end while the decoder is at work.
@@ -341,10 +357,13 @@ func serveWorker(config string) error {
 			requests <- job
 		}
 	}()
-	if err := writeFrame(output, answer{}); err != nil {
+	if err := writeFrame(output, answer{Missing: missing}); err != nil {
 		return err
 	}
 	for job := range requests {
+		if err := allowTime(cfg.Seconds); err != nil {
+			return fmt.Errorf("media worker: %w", err)
+		}
 		if err := writeFrame(output, answer{}); err != nil {
 			return err
 		}
@@ -352,31 +371,6 @@ func serveWorker(config string) error {
 		result.Resident = residentBytes()
 		if err := writeFrame(output, result); err != nil {
 			return err
-		}
-	}
-	return nil
-}
-
-// confine bounds memory and leaves no core dumps, and lets the server go first
-// where processors are scarce.
-func confine(cfg workerConfig) error {
-	// RLIMIT_DATA counts private writable memory only: RLIMIT_AS would also count
-	// what the Go runtime and shared libraries merely reserve.
-	// What the process has already, before any input, does not count.
-	limit := uint64(dataBytes() + cfg.MemoryLimit)
-	if err := unix.Setrlimit(unix.RLIMIT_DATA, &unix.Rlimit{Cur: limit, Max: limit}); err != nil {
-		return fmt.Errorf("limit memory: %w", err)
-	}
-	if err := unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{}); err != nil {
-		return fmt.Errorf("switch core dumps off: %w", err)
-	}
-	threads, err := os.ReadDir("/proc/self/task")
-	if err != nil {
-		return fmt.Errorf("list threads: %w", err)
-	}
-	for _, thread := range threads {
-		if id, err := strconv.Atoi(thread.Name()); err == nil {
-			unix.Setpriority(unix.PRIO_PROCESS, id, 5) // a thread may have ended meanwhile
 		}
 	}
 	return nil

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"crypto/rand"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -291,21 +290,4 @@ func (s *Store) TouchAPIKeys(ctx context.Context, used map[banksia.APIKeyID]time
 		}
 		return nil
 	})
-}
-
-// Secret returns the random secret of a name, made on first use; it is the same
-// for every process on the database.
-func (s *Store) Secret(ctx context.Context, name string, length int) (secret []byte, err error) {
-	err = s.Write(ctx, func(tx *Tx) error {
-		fresh := make([]byte, length)
-		rand.Read(fresh) // never fails, says crypto/rand
-		if _, err := tx.Exec(`INSERT INTO settings (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING`, name, fresh); err != nil {
-			return err
-		}
-		return tx.QueryRow(`SELECT value FROM settings WHERE name = $1`, name).Scan(&secret)
-	})
-	if err != nil {
-		return nil, fmt.Errorf("secret %s: %w", name, err)
-	}
-	return secret, nil
 }

@@ -175,6 +175,17 @@ func (tx *Tx) CountOAuthClients() (n int, err error) {
 	return n, err
 }
 
+// DeleteUnusedOAuthClients forgets the programs that were registered before a time
+// and that nobody allowed anything.
+func (tx *Tx) DeleteUnusedOAuthClients(before time.Time) (removed int, err error) {
+	result, err := tx.Exec(`DELETE FROM oauth_clients WHERE created_at < $1 AND NOT EXISTS (SELECT 1 FROM oauth_grants WHERE client_id = oauth_clients.id)`, before.UnixMicro())
+	if err != nil {
+		return 0, fmt.Errorf("delete unused OAuth clients: %w", err)
+	}
+	n, err := result.RowsAffected()
+	return int(n), err
+}
+
 // OAuthClient reads a registered program. A missing one is a banksia.Error with
 // CodeNotFound.
 func (tx *Tx) OAuthClient(id string) (c banksia.OAuthClient, err error) {
@@ -214,14 +225,15 @@ func scanGrant(row Row, more ...any) (g banksia.OAuthGrant, err error) {
 	return g, err
 }
 
-// UseOAuthCode finds the grant of an authorization code, which works once. A
-// missing one is a banksia.Error with CodeNotFound.
-func (tx *Tx) UseOAuthCode(codeHash []byte) (banksia.OAuthGrant, error) {
-	g, err := scanGrant(tx.QueryRow(`SELECT `+grantColumns+` FROM oauth_grants g WHERE g.code_hash = $1`, codeHash))
+// UseOAuthCode finds the grant of an authorization code, which works once, and tells
+// whether it was used before. A missing one is a banksia.Error with CodeNotFound.
+func (tx *Tx) UseOAuthCode(codeHash []byte) (g banksia.OAuthGrant, used bool, err error) {
+	g, err = scanGrant(tx.QueryRow(`SELECT `+grantColumns+` FROM oauth_grants g WHERE g.code_hash = $1`, codeHash))
 	if err == nil {
-		_, err = tx.Exec(`UPDATE oauth_grants SET code_hash = NULL WHERE id = $1`, g.ID)
+		used = g.CodeExpiresAt.UnixMicro() == 0
+		_, err = tx.Exec(`UPDATE oauth_grants SET code_expires_at = 0 WHERE id = $1`, g.ID)
 	}
-	return g, err
+	return g, used, err
 }
 
 // InsertOAuthToken keeps the hash of a token, and forgets those that have expired.

@@ -287,7 +287,8 @@ func (s *Store) GetTask(ctx context.Context, scope banksia.Scope, id *banksia.Ta
 		if err != nil {
 			return fmt.Errorf("get task: %w", err)
 		}
-		if len(tasks) == 0 || tasks[0].LibraryID != nil && !scope.Sees(*tasks[0].LibraryID) {
+		// What belongs to no library is not for a key of selected ones, as in lists.
+		if len(tasks) == 0 || scope.LibraryIDs != nil && (tasks[0].LibraryID == nil || !scope.Sees(*tasks[0].LibraryID)) {
 			return banksia.NotFound("Task")
 		}
 		task = tasks[0]

@@ -70,11 +70,11 @@ func DefaultConfig() Config {
 func (c Config) Validate() error {
 	switch {
 	case c.Workers < 1:
-		return fmt.Errorf("Workers must be 1 or more, got %d", c.Workers)
+		return fmt.Errorf("setting Workers must be 1 or more, got %d", c.Workers)
 	case c.Attempts < 1:
-		return fmt.Errorf("Attempts must be 1 or more, got %d", c.Attempts)
+		return fmt.Errorf("setting Attempts must be 1 or more, got %d", c.Attempts)
 	case c.Backoff <= 0 || c.Lease <= 0 || c.Timeout <= 0:
-		return errors.New("Backoff, Lease and Timeout must be positive")
+		return errors.New("settings Backoff, Lease and Timeout must be positive")
 	}
 	return nil
 }

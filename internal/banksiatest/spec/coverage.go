@@ -245,7 +245,8 @@ type Parameters struct {
 	Required   []string                  // of the query
 	Body       map[string]any            // the schema of a JSON body; nil: none
 	Multipart  bool
-	PathValues []string // names
+	Form       map[string]any // the schemas of a multipart body's parts by name
+	PathValues []string       // names
 }
 
 // Inputs describes the inputs of an operation.
@@ -271,7 +272,11 @@ func (c *Coverage) Inputs(o Operation) Parameters {
 	if schema, ok := descend(content, []string{"application/json", "schema"}).(map[string]any); ok {
 		p.Body, _ = c.resolve(schema, "")
 	}
-	p.Multipart = content["multipart/form-data"] != nil
+	if schema, ok := descend(content, []string{"multipart/form-data", "schema"}).(map[string]any); ok {
+		p.Multipart = true
+		schema, _ = c.resolve(schema, "")
+		p.Form, _ = schema["properties"].(map[string]any)
+	}
 	return p
 }
 

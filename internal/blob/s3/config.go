@@ -141,11 +141,11 @@ func (c Config) validateLocation() error {
 func (c Config) Validate() error {
 	switch {
 	case c.TempDir == "":
-		return errors.New("TempDir must be set")
+		return errors.New("setting TempDir must be set")
 	case c.PartSize < 5<<20 || c.PartSize > 5<<30: // limits of the protocol
-		return errors.New("PartSize must be from 5 MiB to 5 GiB")
+		return errors.New("setting PartSize must be from 5 MiB to 5 GiB")
 	case c.Attempts < 1 || c.Stall <= 0 || c.UploadLimit <= 0 || c.Grace < 0:
-		return errors.New("Attempts, Stall, UploadLimit and Grace must be positive")
+		return errors.New("settings Attempts, Stall, UploadLimit and Grace must be positive")
 	}
 	return c.validateLocation()
 }
