@@ -85,7 +85,7 @@ func runBackup(ctx context.Context, args []string, std stdio) error {
 		return err
 	}
 	if len(rest) != 1 {
-		return &usageError{set.Name(), errors.New("give one place for backups: a folder or s3://...")}
+		return &usageError{set.Name(), errors.New("give one place for backups, a folder or s3://BUCKET/PREFIX")}
 	}
 	place, release, err := openBackups(ctx, rest[0], verb == "make")
 	if err != nil {
@@ -209,7 +209,7 @@ func runRestore(ctx context.Context, args []string, std stdio) error {
 		return err
 	}
 	if len(rest) != 1 {
-		return &usageError{set.Name(), errors.New("give one place of backups: a folder or s3://...")}
+		return &usageError{set.Name(), errors.New("give one place of backups, a folder or s3://BUCKET/PREFIX")}
 	}
 	place, release, err := openBackups(ctx, rest[0], false)
 	if err != nil {

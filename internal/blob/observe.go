@@ -37,17 +37,7 @@ func Observed(s Store, observer Observer) Store {
 	if observer == nil {
 		return s
 	}
-	if presigner, ok := s.(Presigner); ok {
-		return &observedPresigner{observed{s, observer}, presigner}
-	}
 	return &observed{s, observer}
-}
-
-// observedPresigner is a Presigner because the store is one; making a URL asks
-// nobody and is not observed.
-type observedPresigner struct {
-	observed
-	Presigner
 }
 
 type observed struct {

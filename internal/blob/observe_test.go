@@ -66,15 +66,10 @@ func TestObservedPresigner(t *testing.T) {
 		t.Fatal(err)
 	}
 	observer := func(ctx context.Context, _ string) (context.Context, func(error)) { return ctx, func(error) {} }
-	if _, ok := blob.Observed(files, observer).(blob.Presigner); ok {
-		t.Error("a folder gives URLs")
-	}
-	presigner, ok := blob.Observed(presigning{files}, observer).(blob.Presigner)
-	if !ok {
-		t.Fatal("an observed store gives no URLs")
-	}
-	if url, err := presigner.Presign(t.Context(), "a/b", blob.PresignOptions{}); err != nil || url != "https://example.org/a/b" {
-		t.Errorf("%s %v", url, err)
+	for store, want := range map[blob.Store]string{files: "", presigning{files}: "https://example.org/a/b"} {
+		if url, err := blob.Presign(t.Context(), blob.Observed(store, observer), "a/b", blob.PresignOptions{}); err != nil || url != want {
+			t.Errorf("%T gives the URL %q, %v; want %q", store, url, err, want)
+		}
 	}
 }
 
