@@ -35,6 +35,7 @@ type app struct {
 	telemetry *telemetry.Telemetry
 	store     *store.Store
 	blobs     blob.Store
+	blobLock  *os.File // of the folder of originals; nil: they are in S3
 	media     *media.Pool
 	runner    *task.Runner
 	catalog   *catalog.Catalog
@@ -75,6 +76,11 @@ func newApp(ctx context.Context, cfg *settings, logger *slog.Logger, lock *os.Fi
 	if a.blobs, err = openBlobs(ctx, cfg); err != nil {
 		return a, err
 	}
+	if cfg.blobs == "" {
+		if a.blobLock, err = lockBlobs(cfg.data); err != nil {
+			return a, err
+		}
+	}
 	blobs := blob.Observed(a.blobs, a.telemetry.Blobs())
 	cfg.media.Logger, cfg.media.TempDir, cfg.task.Logger, cfg.task.Observer = logger, a.blobs.TempDir(), logger, a.telemetry.Tasks()
 	cfg.task.Shared = cfg.databaseURL != ""
@@ -107,7 +113,7 @@ func newApp(ctx context.Context, cfg *settings, logger *slog.Logger, lock *os.Fi
 	}
 	a.watch()
 	a.server = &http.Server{
-		Handler: a.requests.count(a.handler),
+		Handler: a.requests.count(a.answering()),
 		// No limit on a whole request: an upload of gigabytes may take long.
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
@@ -116,6 +122,20 @@ func newApp(ctx context.Context, cfg *settings, logger *slog.Logger, lock *os.Fi
 		TLSNextProto:      map[string]func(*http.Server, *tls.Conn, http.Handler){},
 	}
 	return a, nil
+}
+
+// answering is what this server answers in its role.
+func (a *app) answering() http.Handler {
+	if a.settings.role != roleWorker {
+		return a.handler
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/healthz" && r.URL.Path != "/readyz" {
+			http.Error(w, "This server runs tasks; others answer requests.", http.StatusNotFound)
+			return
+		}
+		a.handler.ServeHTTP(w, r)
+	})
 }
 
 // openStore opens the database and says what to do about a newer one.
@@ -146,10 +166,12 @@ func (a *app) start(ctx context.Context, listener net.Listener) (err error) {
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
 	a.stop = stop
 	a.server.BaseContext = func(net.Listener) context.Context { return running }
-	a.runner.Start(running)
 	a.background.Go(func() { a.auth.Run(running) })
-	a.background.Go(func() { a.catalog.Maintain(running, time.Duration(a.settings.retentionDays)*24*time.Hour) })
-	a.background.Go(func() { a.catalog.SweepUploads(running) })
+	if a.settings.role != roleAPI {
+		a.runner.Start(running)
+		a.background.Go(func() { a.catalog.Maintain(running, time.Duration(a.settings.retentionDays)*24*time.Hour) })
+		a.background.Go(func() { a.catalog.SweepUploads(running) })
+	}
 	a.background.Go(func() {
 		if err := a.server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 			a.failed <- fmt.Errorf("serve: %w", err)
@@ -201,6 +223,9 @@ func (a *app) close() error {
 	}
 	if a.store != nil {
 		errs = append(errs, a.store.Close())
+	}
+	if a.blobLock != nil {
+		errs = append(errs, a.blobLock.Close())
 	}
 	return errors.Join(append(errs, a.lock.Close())...)
 }

@@ -51,6 +51,21 @@ func lockFolder(folder string) (*os.File, error) {
 	return file, nil
 }
 
+// lockBlobs takes the lock of the folder of originals, which may be a link that
+// another data folder has as well: a server sweeps what it takes for the remains of
+// its own uploads.
+func lockBlobs(folder string) (*os.File, error) {
+	file, err := os.OpenFile(filepath.Join(blobFolder(folder), "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, explainAccess("use the folder of originals", err)
+	}
+	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		file.Close()
+		return nil, fmt.Errorf("another banksia uses the folder of originals %s; several servers need S3 (--blobs): %w", blobFolder(folder), err)
+	}
+	return file, nil
+}
+
 // explainAccess adds who lacks the right.
 func explainAccess(doing string, err error) error {
 	if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) {

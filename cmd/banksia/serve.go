@@ -12,7 +12,6 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/banksia-photos/banksia"
 	"github.com/banksia-photos/banksia/internal/auth"
 	"github.com/banksia-photos/banksia/internal/config"
 )
@@ -52,6 +51,9 @@ func serve(ctx context.Context, args []string, std stdio) error {
 	cfg.addFlags(set)
 	if err := cfg.loadAll(set, serveUsage, args, std); err != nil {
 		return err
+	}
+	if cfg.role != roleAll && cfg.databaseURL == "" {
+		return &usageError{set.Name(), fmt.Errorf("--role %s is for several servers on one PostgreSQL database; give --database-url", cfg.role)}
 	}
 	tuneMemory()
 	logger := cfg.logger(std)
@@ -128,12 +130,10 @@ func (a *app) welcome(ctx context.Context, address *net.TCPAddr, std stdio) erro
 	if err != nil {
 		return fmt.Errorf("find the data folder: %w", err)
 	}
-	keys, err := a.store.ListAPIKeys(ctx, a.owner.ID)
-	if err == nil && len(keys) == 0 {
-		err = a.printKey(ctx, std)
-	}
-	if err != nil {
-		return err
+	if a.settings.role != roleWorker {
+		if err := a.printFirstKey(ctx, std); err != nil {
+			return err
+		}
 	}
 	baseURL := "http://" + local.String()
 	if host.IsLoopback() {
@@ -143,10 +143,10 @@ func (a *app) welcome(ctx context.Context, address *net.TCPAddr, std stdio) erro
 	return err
 }
 
-// printKey makes the first key.
-func (a *app) printKey(ctx context.Context, std stdio) error {
-	_, secret, err := auth.NewAPIKey(ctx, a.store, a.owner.ID, "first key", banksia.Actions, nil)
-	if err != nil {
+// printFirstKey makes the first key, if there is none yet.
+func (a *app) printFirstKey(ctx context.Context, std stdio) error {
+	secret, made, err := auth.NewFirstAPIKey(ctx, a.store, a.owner.ID)
+	if err != nil || !made {
 		return err
 	}
 	// As the person called it: the program need not be on the search path.

@@ -27,6 +27,7 @@ type settings struct {
 	databaseURL    string // "": the database is a file in the data folder
 	blobs          string // "": the folder blobs in the data folder
 	redirectMedia  bool
+	role           string // roleAll, roleAPI or roleWorker
 	config         string
 	publicURL      string
 	trustForwarded bool
@@ -41,9 +42,16 @@ type settings struct {
 	task           task.Config
 }
 
+// What a server does of the work of several on one PostgreSQL database.
+const (
+	roleAll    = "all"
+	roleAPI    = "api"    // answers requests, and draws what they ask for
+	roleWorker = "worker" // runs tasks and maintenance
+)
+
 func defaultSettings() *settings {
 	return &settings{
-		listen: "127.0.0.1:8000", data: "data", logFormat: "text",
+		role: roleAll, listen: "127.0.0.1:8000", data: "data", logFormat: "text",
 		retentionDays: 90,              // behaviour 8.7
 		grace:         8 * time.Second, // container runtimes kill after 10 s
 		media:         media.DefaultConfig(), task: task.DefaultConfig(),
@@ -57,6 +65,8 @@ func (s *settings) addFlags(set *flag.FlagSet) {
 	config.Text(set, &s.publicURL, "public-url", "`URL` under which clients reach the server, such as https://photos.example.org; links to photos begin with it. When not given, they begin with the address that each request was sent to", config.Origin)
 	config.Switch(set, &s.redirectMedia, "redirect-media", "with S3, send clients of large originals there by a URL that works for some hours, instead of passing the bytes through; clients must be able to reach it, see public-endpoint in docs/storage.md")
 	config.Switch(set, &s.trustForwarded, "trust-forwarded", "take the address that a request was sent to from X-Forwarded-Proto and X-Forwarded-Host, and whom it comes from out of X-Forwarded-For; only behind a reverse proxy that sets the first two and appends to the third")
+	config.Choice(set, &s.role, "role", "`PART` of the work that this server does, of several on one PostgreSQL database: api answers requests, worker runs tasks and maintenance and answers nothing but /healthz and /readyz, all does both", roleAll, roleAPI, roleWorker)
+	config.Duration(set, &s.task.Lease, "task-lease", "`TIME` after which the tasks of a server that has died are taken up by others on the same PostgreSQL database", time.Second, time.Hour)
 	config.Integer(set, &s.media.Workers, "workers", "`NUMBER` of processes that decode photos and videos at once", 1, 1024, 1)
 	config.Integer(set, &s.media.MemoryLimit, "worker-memory", "memory in `MEGABYTES` (2^20 bytes) that one decoding process may use", 256, 1<<20, 1<<20)
 	config.Duration(set, &s.media.Timeout, "worker-timeout", "`TIME` that decoding one file may take", time.Second, time.Hour)

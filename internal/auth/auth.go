@@ -31,6 +31,22 @@ func NewAPIKey(ctx context.Context, s *store.Store, user banksia.UserID, name st
 	return key, secret, err
 }
 
+// NewFirstAPIKey makes a key that may do everything, unless the user has made keys
+// before: made is then false. Of several servers that start at once, one makes it.
+func NewFirstAPIKey(ctx context.Context, s *store.Store, user banksia.UserID) (secret string, made bool, err error) {
+	secret = newSecret(keyPrefix)
+	now, name := s.Now(), "first key"
+	key := banksia.APIKey{ID: banksia.NewID[banksia.APIKeyID](now), UserID: user, Name: &name, IsActive: true, Actions: banksia.Actions, CreatedAt: now}
+	err = s.Write(ctx, func(tx *store.Tx) error {
+		some, err := tx.HasAPIKeys(user)
+		if made = err == nil && !some; !made {
+			return err
+		}
+		return tx.InsertAPIKey(&key, hash(secret))
+	})
+	return secret, made, err
+}
+
 func hash(secret string) []byte {
 	sum := sha256.Sum256([]byte(secret))
 	return sum[:]

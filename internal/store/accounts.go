@@ -156,6 +156,11 @@ func (tx *Tx) ResolveLibrary(scope banksia.Scope, given *banksia.LibraryID) (*ba
 	return nil, banksia.Errorf(banksia.CodeInvalidRequest, "You have several libraries: say which one with library_id.")
 }
 
+// HasAPIKeys tells whether a user ever made a key, revoked ones included.
+func (tx *Tx) HasAPIKeys(user banksia.UserID) (bool, error) {
+	return tx.exists(`SELECT 1 FROM api_keys WHERE user_id = $1 LIMIT 1`, user)
+}
+
 // InsertAPIKey adds a key whose secret has this hash.
 func (tx *Tx) InsertAPIKey(k *banksia.APIKey, secretHash []byte) error {
 	mode := "all_libraries"
