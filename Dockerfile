@@ -18,11 +18,13 @@ RUN make build VERSION="$VERSION"
 
 FROM debian:trixie-slim
 ENV DEBIAN_FRONTEND=noninteractive
-# What scripts/packages.txt needs to run, and the libraries that libvips-dev brought
-# while building.
+# What scripts/packages.txt needs to run, and the library that libvips-dev brought
+# while building. ffmpeg would also bring what draws in windows, 200 MB that nobody
+# has a window for here; it is loaded only then.
 COPY scripts/packages.txt /tmp/packages.txt
 RUN apt-get update \
  && apt-get install -y --no-install-recommends ca-certificates libvips42t64 $(sed -n 's/^run  *\([^ ]*\) .*/\1/p' /tmp/packages.txt) \
+ && dpkg --purge --force-depends $(dpkg-query -Wf '${Package}\n' 'libllvm*' mesa-libgallium libz3-4 libgl1-mesa-dri libglx-mesa0) \
  && rm -rf /var/lib/apt/lists/* /var/cache/* /var/log/* /tmp/packages.txt
 COPY --from=build /src/bin/banksia /usr/bin/banksia
 RUN install -d -o 65532 -g 65532 -m 700 /data

@@ -208,6 +208,9 @@ func openS3(ctx context.Context, location, temporary string) (*s3.Store, error) 
 	if err != nil {
 		return nil, err
 	}
-	cfg.TempDir = temporary
+	// The decoders have another working folder.
+	if cfg.TempDir, err = filepath.Abs(temporary); err != nil {
+		return nil, err
+	}
 	return s3.Open(ctx, cfg)
 }

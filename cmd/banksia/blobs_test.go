@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/base64"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -16,14 +17,15 @@ import (
 )
 
 // onS3 gives a workspace the keys of a bucket, and returns its location.
-func (p *workspace) onS3(t *testing.T, prefix string) (location, secret string) {
+func (p *workspace) onS3(t *testing.T, prefix string) (location, accessKey, secret string) {
 	t.Helper()
-	endpoint, bucket, key, secret := services.S3(t)
-	p.env = append(p.env, "AWS_ACCESS_KEY_ID="+key, "AWS_SECRET_ACCESS_KEY="+secret)
-	return "s3://" + bucket + "/" + prefix + "?endpoint=" + endpoint, secret
+	endpoint, bucket, accessKey, secret := services.S3(t)
+	p.env = append(p.env, "AWS_ACCESS_KEY_ID="+accessKey, "AWS_SECRET_ACCESS_KEY="+secret)
+	return "s3://" + bucket + "/" + prefix + "?endpoint=" + endpoint, accessKey, secret
 }
 
-// wantOriginals downloads all assets and compares their bytes with their checksum.
+// wantOriginals downloads all assets and compares their bytes with their checksum;
+// they have a thumbnail, too.
 func (s *server) wantOriginals(t *testing.T, key string, n int) {
 	t.Helper()
 	assets := s.assets(t, key)
@@ -40,6 +42,28 @@ func (s *server) wantOriginals(t *testing.T, key string, n int) {
 		if sum := sha256.Sum256(data); err != nil || response.StatusCode != http.StatusOK || base64.StdEncoding.EncodeToString(sum[:]) != a.FileData.Checksum {
 			t.Errorf("%s: %d, %d bytes, %v", a.Name, response.StatusCode, len(data), err)
 		}
+		if response, err = http.Get(a.URLs["thumbnail"].URL); err != nil {
+			t.Fatal(err)
+		}
+		response.Body.Close()
+		if response.StatusCode != http.StatusOK || response.Header.Get("Content-Type") != "image/jpeg" {
+			t.Errorf("the thumbnail of %s: %d %v", a.Name, response.StatusCode, response.Header)
+		}
+	}
+}
+
+// Decoders find what was fetched from S3, also where the data folder was named
+// relative to the server's working folder, as it is by default; and the measured
+// server is like any other.
+func TestPreviewsOnS3(t *testing.T) {
+	t.Parallel()
+	p := newWorkspace(t)
+	location, _, _ := p.onS3(t, "previews")
+	s := p.serve(t, "--data", "here", "--blobs", location, "--redirect-media", "--metrics-listen", "127.0.0.1:0")
+	s.sendPhoto(t, "upload-to-s3", "") // until its tasks have succeeded
+	s.wantOriginals(t, s.key, 1)
+	if status := s.end(t, syscall.SIGTERM); status != 0 {
+		t.Errorf("ends with %d: %s", status, s.log)
 	}
 }
 
@@ -48,7 +72,7 @@ func (s *server) wantOriginals(t *testing.T, key string, n int) {
 func TestMoveToS3AndBack(t *testing.T) {
 	t.Parallel()
 	p := newWorkspace(t)
-	location, secret := p.onS3(t, "lib")
+	location, accessKey, secret := p.onS3(t, "lib")
 	writePhotos(t, filepath.Join(p.dir, "photos"), 6)
 	s := p.serve(t)
 	key := s.key
@@ -74,11 +98,19 @@ func TestMoveToS3AndBack(t *testing.T) {
 	if status, _ := s.upload(t, key, "new.jpg", bytes.NewReader(photo(100, 200, 100))); status != http.StatusCreated {
 		t.Errorf("upload: %d\n%s", status, s.log)
 	}
+	s.wantOriginals(t, key, 7)
 	s.end(t, syscall.SIGKILL)
 	writePhotos(t, filepath.Join(p.dir, "photos"), 8)
 	p.mustRun(t, "import", "photos")
-	s = p.serve(t)
+	s = p.serve(t, "--redirect-media")
 	s.wantOriginals(t, key, 9)
+	if status, _ := s.upload(t, key, "large.jpg", bytes.NewReader(append(photo(101, 200, 100), make([]byte, 2<<20)...))); status != http.StatusCreated {
+		t.Errorf("a large upload: %d\n%s", status, s.log)
+	}
+	s.wantOriginals(t, key, 10)
+	if want := "status=307"; !strings.Contains(s.log.String(), want) {
+		t.Errorf("no %s in the log:\n%s", want, s.log)
+	}
 	if status := s.end(t, syscall.SIGTERM); status != 0 {
 		t.Fatalf("the server ends with %d: %s", status, s.log)
 	}
@@ -88,12 +120,17 @@ func TestMoveToS3AndBack(t *testing.T) {
 	if n := files(t, p.data("blobs")) + files(t, p.data("tmp")); n != 0 {
 		t.Errorf("%d files are in the data folder", n)
 	}
-	p.mustRun(t, "blobs", "copy", "--from", location, "--to", p.data("blobs"), "--verify")
+	keys := filepath.Join(p.dir, "credentials")
+	if err := os.WriteFile(keys, fmt.Appendf(nil, "[attic]\naws_access_key_id = %s\naws_secret_access_key = %s\n", accessKey, secret), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p.env = []string{"AWS_ACCESS_KEY_ID=wrong", "AWS_SECRET_ACCESS_KEY=wrong", "AWS_SHARED_CREDENTIALS_FILE=" + keys}
+	p.mustRun(t, "blobs", "copy", "--from", location+"&profile=attic", "--to", p.data("blobs"), "--verify")
 	if err := os.Remove(p.data("banksia.conf")); err != nil {
 		t.Fatal(err)
 	}
 	s = p.serve(t)
-	s.wantOriginals(t, key, 9)
+	s.wantOriginals(t, key, 10)
 
 	// A damaged file is told by name, and not copied.
 	damaged := ""
@@ -116,7 +153,7 @@ func TestMoveToS3AndBack(t *testing.T) {
 func TestS3Mistakes(t *testing.T) {
 	t.Parallel()
 	p := newWorkspace(t)
-	location, secret := p.onS3(t, "")
+	location, _, secret := p.onS3(t, "")
 	for _, test := range []struct {
 		args   []string
 		status int

@@ -257,28 +257,15 @@ func runRotateSigning(ctx context.Context, args []string, std stdio) error {
 // withOwner opens the database, also while servers run on it. An empty one gets its
 // owner if setup says so.
 func withOwner(ctx context.Context, cfg *settings, setup bool, std stdio, f func(*store.Store, banksia.User) error) error {
-	if cfg.databaseURL == "" {
-		_, err := os.Stat(databaseFile(cfg.data))
-		if errors.Is(err, fs.ErrNotExist) && !setup {
-			return fmt.Errorf("there is no library in %s; say where it is with --data", cfg.data)
-		}
-		lock, running, err := lockOrFind(ctx, cfg.data)
-		if err != nil {
-			return err
-		}
-		if lock != nil {
-			defer lock.Close()
-		} else if running.Version != version {
-			// To open a database is to migrate it, and the server would not know the
-			// newer form.
-			return fmt.Errorf("the server on %s is version %s and this is %s: use the same, or stop it first", cfg.data, running.Version, version)
-		}
+	open := openForCommand
+	if setup {
+		open = openOrMake
 	}
-	s, err := openStore(ctx, cfg, nil)
+	s, closeStore, err := open(ctx, cfg)
 	if err != nil {
 		return err
 	}
-	defer s.Close()
+	defer closeStore()
 	owner, err := s.Owner(ctx)
 	if setup && banksia.ErrorCode(err) == banksia.CodeNotFound {
 		fmt.Fprintf(std.err, "banksia: made a library in the empty database\n")
@@ -292,6 +279,45 @@ func withOwner(ctx context.Context, cfg *settings, setup bool, std stdio, f func
 		return err
 	}
 	return f(s, owner)
+}
+
+// openForCommand opens the database for a command that is no server, also while
+// servers run on it. It is an error when there is none.
+func openForCommand(ctx context.Context, cfg *settings) (s *store.Store, closeStore func(), err error) {
+	if cfg.databaseURL == "" {
+		if _, err := os.Stat(databaseFile(cfg.data)); errors.Is(err, fs.ErrNotExist) {
+			return nil, nil, fmt.Errorf("there is no library in %s; say where it is with --data", cfg.data)
+		}
+	}
+	return openOrMake(ctx, cfg)
+}
+
+// openOrMake is openForCommand, and makes an empty database where there is none.
+func openOrMake(ctx context.Context, cfg *settings) (s *store.Store, closeStore func(), err error) {
+	var lock *os.File
+	if cfg.databaseURL == "" {
+		var running announcement
+		if lock, running, err = lockOrFind(ctx, cfg.data); err != nil {
+			return nil, nil, err
+		}
+		if lock == nil && running.Version != version {
+			// To open a database is to migrate it, and the server would not know the
+			// newer form.
+			return nil, nil, fmt.Errorf("the server on %s is version %s and this is %s: use the same, or stop it first", cfg.data, running.Version, version)
+		}
+	}
+	if s, err = openStore(ctx, cfg, nil); err != nil {
+		if lock != nil {
+			lock.Close()
+		}
+		return nil, nil, err
+	}
+	return s, func() {
+		s.Close()
+		if lock != nil {
+			lock.Close()
+		}
+	}, nil
 }
 
 // joinActions writes actions as --actions takes them.

@@ -28,7 +28,7 @@ type stdio struct {
 }
 
 func commands() []command {
-	return []command{serveCommand(), importCommand(), keysCommand(), usersCommand(), migrateCommand(), blobsCommand(), healthcheckCommand(), versionCommand()}
+	return []command{serveCommand(), importCommand(), keysCommand(), usersCommand(), checkCommand(), backupCommand(), restoreCommand(), migrateCommand(), blobsCommand(), healthcheckCommand(), versionCommand()}
 }
 
 func main() {

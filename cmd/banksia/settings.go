@@ -55,7 +55,6 @@ func (s *settings) addFlags(set *flag.FlagSet) {
 	s.addDataFlags(set)
 	s.addListenFlag(set)
 	config.Text(set, &s.publicURL, "public-url", "`URL` under which clients reach the server, such as https://photos.example.org; links to photos begin with it. When not given, they begin with the address that each request was sent to", config.Origin)
-	config.Text(set, &s.blobs, "blobs", "`LOCATION` of originals and previews: s3://BUCKET/PREFIX?endpoint=URL&region=NAME for a server that speaks S3. When not given, the folder blobs in the data folder. Keys are found as other S3 programs do, such as in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY", checkLocation)
 	config.Switch(set, &s.redirectMedia, "redirect-media", "with S3, send clients of large originals there by a URL that works for some hours, instead of passing the bytes through; clients must be able to reach it, see public-endpoint in docs/storage.md")
 	config.Switch(set, &s.trustForwarded, "trust-forwarded", "take the address that a request was sent to from X-Forwarded-Proto and X-Forwarded-Host, and whom it comes from out of X-Forwarded-For; only behind a reverse proxy that sets the first two and appends to the third")
 	config.Integer(set, &s.media.Workers, "workers", "`NUMBER` of processes that decode photos and videos at once", 1, 1024, 1)
@@ -91,6 +90,7 @@ func (s *settings) addFlags(set *flag.FlagSet) {
 func (s *settings) addDataFlags(set *flag.FlagSet) {
 	config.Text(set, &s.data, "data", "`FOLDER` that holds everything: database, originals, previews", config.NotEmpty)
 	config.Text(set, &s.databaseURL, "database-url", "`URL` of a PostgreSQL database, postgres://USER:PASSWORD@HOST/NAME, to be used instead of the database in the data folder; better in the file or the environment than on the command line", config.PostgresURL)
+	config.Text(set, &s.blobs, "blobs", "`LOCATION` of originals and previews: s3://BUCKET/PREFIX?endpoint=URL&region=NAME for a server that speaks S3. When not given, the folder blobs in the data folder. Keys are found as other S3 programs do, such as in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY", checkLocation)
 	config.Text(set, &s.config, "config", "`FILE` of lines such as BANKSIA_LISTEN=:8000. When not given, banksia.conf in the data folder is read if it is there", nil)
 }
 

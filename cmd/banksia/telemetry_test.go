@@ -264,6 +264,31 @@ func TestTracesAreOffUnlessAskedFor(t *testing.T) {
 	}
 }
 
+// A server that believes no caller begins its own traces.
+func TestTracesOfStrangers(t *testing.T) {
+	t.Parallel()
+	r := newReceiver(t)
+	p := newWorkspace(t)
+	p.env = []string{"OTEL_EXPORTER_OTLP_ENDPOINT=" + r.url, "OTEL_PROPAGATORS=none"}
+	s := p.serve(t)
+	s.traced(t, "GET", "/api/users/me", "application/json", "stranger-1", traceparent, nil)
+	if status := s.end(t, syscall.SIGTERM); status != 0 {
+		t.Errorf("ends with %d: %s", status, s.log)
+	}
+	found := false
+	for _, one := range r.all() {
+		if one.Name == "GET /api/users/me" {
+			found = true
+			if one.trace() == callerTrace || len(one.ParentSpanId) != 0 {
+				t.Errorf("it is of the trace %s below %s", one.trace(), one.parent())
+			}
+		}
+	}
+	if !found {
+		t.Errorf("there is no span of the request in %d", len(r.all()))
+	}
+}
+
 // A receiver that is away costs a line in the log.
 func TestTracesWithoutReceiver(t *testing.T) {
 	t.Parallel()

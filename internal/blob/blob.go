@@ -136,9 +136,17 @@ type Store interface {
 	TempDir() string
 }
 
-// Presigner is a Store that can give others a URL for one blob.
+// Presigner is a Store that can give others a URL for one blob; see Presign.
 type Presigner interface {
 	Presign(ctx context.Context, key Key, options PresignOptions) (url string, err error)
+}
+
+// Presign gives others a URL for one blob, or "" where the store has none to give.
+func Presign(ctx context.Context, s Store, key Key, options PresignOptions) (url string, err error) {
+	if presigner, ok := s.(Presigner); ok {
+		return presigner.Presign(ctx, key, options)
+	}
+	return "", nil
 }
 
 // PresignOptions say how long a URL is good for, and headers of its answers.

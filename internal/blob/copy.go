@@ -150,7 +150,7 @@ func (c *copier) blob(ctx context.Context, key Key, size int64, exists bool, siz
 		return fmt.Errorf("source: %w", err)
 	}
 	defer reader.Close()
-	if err := c.to.Put(ctx, key, &verified{Reader: reader, key: key, sum: sha256.New()}); err != nil {
+	if err := c.to.Put(ctx, key, Verified(reader, key)); err != nil {
 		return err
 	}
 	c.count(func(r *CopyResult) {
@@ -190,6 +190,12 @@ func sumOf(ctx context.Context, s Store, key Key) ([]byte, error) {
 		return nil, fmt.Errorf("read %s: %w", key, err)
 	}
 	return sum.Sum(nil), nil
+}
+
+// Verified reads what is to be stored under a key. In the place of the end it fails
+// with ErrDamaged when an original is not what its key says, so that it is not stored.
+func Verified(content io.Reader, key Key) io.Reader {
+	return &verified{Reader: content, key: key, sum: sha256.New()}
 }
 
 // verified ends with ErrDamaged when what it has read is not the original that the

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+
+	"github.com/banksia-photos/banksia"
 )
 
 // Checker is a Store that can tell whether it would take and give blobs now.
@@ -24,8 +26,8 @@ func Check(ctx context.Context, s Store) error {
 	return nil
 }
 
-// Observer is told of each operation of a store by the name of its method in lower
-// case. The operation runs in the context that it returns; it calls done at the
+// Observer is told of each operation of a store: put, adopt, open, fetch, stat, mark,
+// settle, delete, list. The operation runs in the context that it returns; it calls done at the
 // end, with the error of the operation. What is read of an open blob is not part of
 // it.
 type Observer func(ctx context.Context, operation string) (in context.Context, done func(error))
@@ -44,6 +46,10 @@ type observed struct {
 }
 
 func (o *observed) Check(ctx context.Context) error { return Check(ctx, o.Store) }
+
+func (o *observed) Presign(ctx context.Context, key Key, options PresignOptions) (string, error) {
+	return Presign(ctx, o.Store, key, options) // asks nobody
+}
 
 func (o *observed) Put(ctx context.Context, key Key, content io.Reader) error {
 	ctx, done := o.observer(ctx, "put")
@@ -78,6 +84,20 @@ func (o *observed) Stat(ctx context.Context, key Key) (Info, error) {
 	info, err := o.Store.Stat(ctx, key)
 	done(err)
 	return info, err
+}
+
+func (o *observed) MarkPending(ctx context.Context, sha256 banksia.Digest) (Note, error) {
+	ctx, done := o.observer(ctx, "mark")
+	note, err := o.Store.MarkPending(ctx, sha256)
+	done(err)
+	return note, err
+}
+
+func (o *observed) Settle(ctx context.Context, note Note) error {
+	ctx, done := o.observer(ctx, "settle")
+	err := o.Store.Settle(ctx, note)
+	done(err)
+	return err
 }
 
 func (o *observed) Delete(ctx context.Context, key Key) error {

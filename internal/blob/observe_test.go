@@ -52,6 +52,27 @@ func TestObserver(t *testing.T) {
 	}
 }
 
+type presigning struct{ blob.Store }
+
+func (presigning) Presign(_ context.Context, key blob.Key, _ blob.PresignOptions) (string, error) {
+	return "https://example.org/" + string(key), nil
+}
+
+// What a store can do beyond the interface it can also do while it is observed.
+func TestObservedPresigner(t *testing.T) {
+	t.Parallel()
+	files, err := local.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	observer := func(ctx context.Context, _ string) (context.Context, func(error)) { return ctx, func(error) {} }
+	for store, want := range map[blob.Store]string{files: "", presigning{files}: "https://example.org/a/b"} {
+		if url, err := blob.Presign(t.Context(), blob.Observed(store, observer), "a/b", blob.PresignOptions{}); err != nil || url != want {
+			t.Errorf("%T gives the URL %q, %v; want %q", store, url, err, want)
+		}
+	}
+}
+
 // A folder that went away, as when a disk is not mounted, is no empty storage.
 func TestCheck(t *testing.T) {
 	t.Parallel()

@@ -61,17 +61,29 @@ func (c *Catalog) cleanUp(ctx context.Context, d store.Delivery) (task.Commit, e
 	for _, v := range versions {
 		for _, variant := range derivedVariants {
 			if err := c.blobs.Delete(ctx, blob.Derived(v.Version, variant)); err != nil {
-				return nil, blob.ForClients(err)
+				return nil, untilRemoved(err)
 			}
 		}
 		if err := c.removeCrops(ctx, v.Version); err != nil {
-			return nil, blob.ForClients(err)
+			return nil, untilRemoved(err)
 		}
 		if err := c.cleanUpOriginal(ctx, v.SHA256); err != nil {
-			return nil, blob.ForClients(err)
+			return nil, untilRemoved(err)
 		}
 	}
 	return nil, nil
+}
+
+// untilRemoved lets a removal be tried until it succeeds: what it does not remove,
+// nobody looks at any more.
+func untilRemoved(err error) error {
+	switch {
+	case errors.Is(err, blob.ErrUnavailable), errors.Is(err, blob.ErrFull):
+		return task.Outage("The storage failed for now.", err)
+	case errors.Is(err, store.ErrRemoving):
+		return task.Outage("Another server is removing the same file.", err)
+	}
+	return err
 }
 
 func (c *Catalog) cleanUpOriginal(ctx context.Context, text string) error {
@@ -90,8 +102,8 @@ var derivedVariants = []banksia.VariantName{banksia.VariantFullsize, banksia.Var
 // removeUnreferenced removes an original that no version of any user has. The
 // caller holds the content lock.
 func (c *Catalog) removeUnreferenced(ctx context.Context, sum banksia.Digest) (removed bool, err error) {
-	begun, err := c.store.BeginRemoval(ctx, sum)
-	if err != nil || !begun {
+	number, err := c.store.BeginRemoval(ctx, sum)
+	if err != nil || number == 0 {
 		return false, err
 	}
 	// A request that is given up long before another process may take over.
@@ -105,7 +117,7 @@ func (c *Catalog) removeUnreferenced(ctx context.Context, sum banksia.Digest) (r
 			return false, err
 		}
 	}
-	return removed, c.store.EndRemoval(ctx, sum)
+	return removed, c.store.EndRemoval(ctx, sum, number)
 }
 
 // sweepInterval is how often the remains of processes that never came back are

@@ -34,17 +34,18 @@ func TestMain(m *testing.M) {
 
 // rig is all of a server but its HTTP, on a folder.
 type rig struct {
-	store   *store.Store
-	blobs   *local.Store
-	pool    *media.Pool
-	runner  *task.Runner
-	catalog *catalog.Catalog
-	scope   banksia.Scope
+	database store.Config
+	store    *store.Store
+	blobs    *local.Store
+	pool     *media.Pool
+	runner   *task.Runner
+	catalog  *catalog.Catalog
+	scope    banksia.Scope
 }
 
 // openRig opens the folder and the database; the runner is not started.
 func openRig(folder string, database store.Config) (*rig, error) {
-	r := &rig{}
+	r := &rig{database: database}
 	var err error
 	if r.store, err = store.Open(context.Background(), database); err != nil {
 		return nil, err

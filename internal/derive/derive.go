@@ -121,9 +121,9 @@ func explain(err error, retries int) error {
 	case errors.Is(err, blob.ErrDamaged):
 		return task.Final("The original file is damaged in the storage.", err)
 	case errors.Is(err, blob.ErrFull):
-		return task.Retry("The storage is full.", err)
+		return task.Outage("The storage is full.", err)
 	case errors.Is(err, blob.ErrUnavailable):
-		return task.Retry("The storage failed for now.", err)
+		return task.Outage("The storage failed for now.", err)
 	}
 	return err
 }
@@ -176,11 +176,7 @@ func (d *Deriver) Variant(ctx context.Context, v *banksia.Version, variant banks
 // OriginalURL is where a client gets an original by itself, past this server; ""
 // where the storage gives no such URLs.
 func (d *Deriver) OriginalURL(ctx context.Context, v *banksia.Version, options blob.PresignOptions) (string, error) {
-	presigner, ok := d.blobs.(blob.Presigner)
-	if !ok {
-		return "", nil
-	}
-	url, err := presigner.Presign(ctx, blob.Original(v.SHA256), options)
+	url, err := blob.Presign(ctx, d.blobs, blob.Original(v.SHA256), options)
 	return url, blob.ForClients(err)
 }
 

@@ -121,8 +121,9 @@ func (tx *Tx) newestBelow(f AssetFilter, below int64) (newest int64, found bool,
 	if err != nil {
 		return 0, false, err
 	}
-	candidates := selection.candidates(f, func(string) string { return " AND s.local_datetime < " + selection.q.arg(below) })
-	text := "SELECT k.time FROM " + selection.from(candidates+tx.store.dialect.merged(" ORDER BY time DESC"), candidatesOnly)
+	const order = " ORDER BY time DESC"
+	candidates := selection.candidates(&tx.store.dialect, f, order, func(string) string { return " AND s.local_datetime < " + selection.q.arg(below) })
+	text := "SELECT k.time FROM " + selection.from(candidates+tx.store.dialect.merged(order), candidatesOnly)
 	err = tx.QueryRow(text+" ORDER BY k.time DESC LIMIT 1", selection.q.args...).Scan(&newest)
 	if errors.Is(err, sql.ErrNoRows) {
 		return 0, false, nil
@@ -136,7 +137,7 @@ func (tx *Tx) countBetween(f AssetFilter, from, to int64) (count int64, err erro
 	if err != nil {
 		return 0, err
 	}
-	candidates := selection.candidates(f, func(string) string {
+	candidates := selection.candidates(&tx.store.dialect, f, "", func(string) string {
 		return " AND s.local_datetime BETWEEN " + selection.q.arg(from) + " AND " + selection.q.arg(to)
 	})
 	err = tx.QueryRow("SELECT COUNT(*) FROM "+selection.from(candidates, candidatesOnly), selection.q.args...).Scan(&count)

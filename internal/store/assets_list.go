@@ -212,8 +212,9 @@ func lives(state State) []bool {
 
 // candidates merges the streams: one SELECT for each and each value of live, of
 // the columns time, id and, from map cells, latitude and longitude. more limits
-// the streams further, given the column of the ID.
-func (s *selection) candidates(f AssetFilter, more func(id string) string) string {
+// the streams further, given the column of the ID. order is that of columns time and
+// id; "" for any.
+func (s *selection) candidates(d *dialect, f AssetFilter, order string, more func(id string) string) string {
 	var texts []string
 	for _, st := range s.streams {
 		columns := "s.local_datetime AS time, s." + st.id + " AS id"
@@ -226,6 +227,11 @@ func (s *selection) candidates(f AssetFilter, more func(id string) string) strin
 				text += more("s." + st.id)
 			}
 			texts = append(texts, text)
+		}
+	}
+	if len(texts) > 1 && order != "" {
+		for i := range texts {
+			texts[i] = d.stream(texts[i], order)
 		}
 	}
 	return strings.Join(texts, " UNION ALL ")
@@ -318,7 +324,7 @@ func (tx *Tx) listQuery(f AssetFilter) (text string, args []any, err error) {
 	if f.State == Trashed {
 		text = selection.trashed(f, after, beyond)
 	} else {
-		candidates := selection.candidates(f, func(id string) string {
+		candidates := selection.candidates(&tx.store.dialect, f, order, func(id string) string {
 			if f.StartingAfter == nil {
 				return ""
 			}

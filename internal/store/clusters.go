@@ -89,7 +89,7 @@ func (tx *Tx) gatherAssets(g *grid, f AssetFilter) error {
 	if s.cells {
 		at, to = "k", candidatesOnly // map cells carry the coordinates
 	}
-	text := "SELECT k.id, k.time, " + at + ".latitude, " + at + ".longitude FROM " + s.from(s.candidates(f, nil), to)
+	text := "SELECT k.id, k.time, " + at + ".latitude, " + at + ".longitude FROM " + s.from(s.candidates(&tx.store.dialect, f, "", nil), to)
 	return tx.each(text, s.q.args, g.scan)
 }
 

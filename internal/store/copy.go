@@ -392,30 +392,11 @@ func (s *Store) fillSearchIndex(ctx context.Context, progress func(string, strin
 		return err
 	})
 	for after, more := int64(math.MinInt64), true; more && err == nil; {
-		err = s.Write(ctx, func(tx *Tx) error {
-			type document struct {
-				number      int64
-				kind, words string
-				library     banksia.LibraryID
-			}
-			var batch []document
-			err := tx.each(`SELECT document, kind, library_id, words FROM search_documents WHERE document > $1 ORDER BY document LIMIT $2`, []any{after, copyBatch}, func(rows *sql.Rows) error {
-				var d document
-				err := rows.Scan(&d.number, &d.kind, &d.library, &d.words)
-				batch = append(batch, d)
-				return err
-			})
-			for _, d := range batch {
-				if err == nil {
-					err = tx.addToIndex(d.number, documentKind(d.kind), d.library, d.words)
-				}
-				after = d.number
-			}
-			done += int64(len(batch))
-			more = len(batch) == copyBatch
+		err = s.Write(ctx, func(tx *Tx) (err error) {
+			after, more, err = tx.indexDocuments(after)
 			return err
 		})
-		if total > 0 {
+		if done = min(done+copyBatch, total); total > 0 {
 			progress("indexing", "search_documents", done, total)
 		}
 	}
@@ -423,4 +404,29 @@ func (s *Store) fillSearchIndex(ctx context.Context, progress func(string, strin
 		err = s.Write(ctx, func(tx *Tx) error { return tx.execScript(s.dialect.afterLoad) })
 	}
 	return err
+}
+
+// indexDocuments adds a batch of the documents after one to the index, and tells
+// which was the last and whether more may follow.
+func (tx *Tx) indexDocuments(after int64) (last int64, more bool, err error) {
+	type document struct {
+		number      int64
+		kind, words string
+		library     banksia.LibraryID
+	}
+	var batch []document
+	last = after
+	err = tx.each(`SELECT document, kind, library_id, words FROM search_documents WHERE document > $1 ORDER BY document LIMIT $2`, []any{after, copyBatch}, func(rows *sql.Rows) error {
+		var d document
+		err := rows.Scan(&d.number, &d.kind, &d.library, &d.words)
+		batch = append(batch, d)
+		return err
+	})
+	for _, d := range batch {
+		if err == nil {
+			err = tx.addToIndex(d.number, documentKind(d.kind), d.library, d.words)
+		}
+		last = d.number
+	}
+	return last, len(batch) == copyBatch, err
 }

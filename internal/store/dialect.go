@@ -28,8 +28,11 @@ type dialect struct {
 	// takes those that are free and leaves out the others.
 	claimable string
 
-	// merged ends a query that merges streams in an order, inside of one that takes
-	// the first rows: the planner is to read the streams only so far.
+	// stream is a SELECT that is one of several in a UNION ALL, each read in an order.
+	// merged ends the UNION ALL, or a single stream, in that order, inside of a query
+	// that takes the first rows: the streams are to be read only so far, and the
+	// conditions of that query are not to be moved into them.
+	stream func(text, order string) string
 	merged func(order string) string
 
 	// columns selects table, name and type of the columns of all tables but the
@@ -41,12 +44,19 @@ type dialect struct {
 	addToSearch, dropFromSearch string
 	// searchValues are what the index keeps of the words of a document in a scope.
 	searchValues func(scope, words string) []any
+	// unindexed counts the documents that are not in the index, and what is in it
+	// without a document.
+	unindexed string
 	// searchMatches selects the documents of an expression ($1), the newest first,
 	// up to a number ($2).
 	searchMatches string
 	// searchExpression is the expression for terms that must all be there, within a
 	// scope.
 	searchExpression func(scope string, terms []search.Term) string
+
+	// integrity selects a sentence for each damage of the files of the database, or
+	// the one word ok; "" where the engine has no such query.
+	integrity string
 
 	// load writes many rows, of values as scanRow returns them.
 	load func(tx *Tx, table string, columns []Column, rows [][]any) error
@@ -55,6 +65,8 @@ type dialect struct {
 	// closeTables keeps other transactions from changing tables (%s: their names)
 	// until the end of this one; "" where beginWrite does.
 	closeTables string
+	// snapshot writes everything into a new SQLite file.
+	snapshot func(ctx context.Context, s *Store, path string, progress func(step, table string, done, total int64)) error
 	// sealTable makes all later changes of {{table}} fail with the trouble sealed.
 	sealTable string
 

@@ -491,7 +491,7 @@ func (tx *Tx) clusterMetrics(person banksia.PersonID) (m banksia.ClusterMetrics,
 
 // wrongCentroids counts the sums and centroids that are not what the embeddings of
 // the faces give when added anew.
-func (tx *Tx) wrongCentroids() (wrong int, err error) {
+func (tx *Tx) wrongCentroids() (wrong int64, err error) {
 	type key struct {
 		person banksia.PersonID
 		model  string

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"errors"
+	"sync"
 )
 
 // pool lends connections that keep their prepared statements. database/sql's own
@@ -13,13 +14,18 @@ import (
 type pool struct {
 	db    *sql.DB
 	begin string // the statement that opens a transaction
-	idle  chan *conn
+	// renew ends a transaction and opens the next, on connections that wait inside of
+	// one: its round trips are none that somebody waits for. "": they do not.
+	renew    string
+	renewing sync.WaitGroup
+	idle     chan *conn
 }
 
 // conn is one connection, used by one transaction at a time.
 type conn struct {
 	*sql.Conn
 	statements map[string]*sql.Stmt
+	begun      bool // inside of a transaction that has done nothing yet
 }
 
 // maxStatements bounds the prepared statements of a connection: the list builder
@@ -55,6 +61,19 @@ func (p *pool) take(ctx context.Context) (*conn, error) {
 // give takes a connection back.
 func (p *pool) give(c *conn) { p.idle <- c }
 
+// giveRenewed ends the transaction of a connection, opens the next one and takes the
+// connection back, while nobody waits.
+func (p *pool) giveRenewed(ctx context.Context, c *conn) {
+	p.renewing.Go(func() {
+		if c.exec(context.WithoutCancel(ctx), p.renew) != nil {
+			p.drop(c)
+			return
+		}
+		c.begun = true
+		p.give(c)
+	})
+}
+
 // drop closes a connection whose state is unknown and makes room for a new one.
 func (p *pool) drop(c *conn) {
 	c.finalize()
@@ -66,6 +85,7 @@ func (p *pool) drop(c *conn) {
 // close ends the connections that nobody uses; the last one of a SQLite database
 // also takes its log back into the file. Those in use end when they come back.
 func (p *pool) close() error {
+	p.renewing.Wait()
 	var errs []error
 	taken := 0
 	for empty := false; !empty; {

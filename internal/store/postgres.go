@@ -41,9 +41,8 @@ var postgresDialect = dialect{
 	beginWrite: "BEGIN ISOLATION LEVEL READ COMMITTED, READ WRITE",
 	lock:       `SELECT pg_advisory_xact_lock($1)`,
 	claimable:  " FOR UPDATE SKIP LOCKED",
-	// PostgreSQL merges by itself, but not behind a limit: it would take that for
-	// the number of rows that are wanted.
-	merged: func(string) string { return "" },
+	stream:     func(text, order string) string { return "(" + text + order + ")" },
+	merged:     func(order string) string { return order + " OFFSET 0" },
 	columns: `SELECT table_name, column_name, UPPER(data_type) FROM information_schema.columns
 		WHERE table_schema = current_schema() AND table_name <> 'search_index' ORDER BY table_name COLLATE "C", ordinal_position`,
 	addToSearch:    `INSERT INTO search_index (document, words) VALUES ($1, $2::tsvector)`,
@@ -60,6 +59,8 @@ var postgresDialect = dialect{
 		}
 		return []any{string(text)}
 	},
+	unindexed: `SELECT (SELECT COUNT(*) FROM search_documents d WHERE NOT EXISTS (SELECT 1 FROM search_index i WHERE i.document = d.document)) +
+		(SELECT COUNT(*) FROM search_index i WHERE NOT EXISTS (SELECT 1 FROM search_documents d WHERE d.document = i.document))`,
 	searchMatches: `SELECT document FROM search_index WHERE words @@ $1::tsquery ORDER BY document DESC LIMIT $2`,
 	searchExpression: func(scope string, terms []search.Term) string {
 		text := "'" + scope + "'"
@@ -125,6 +126,7 @@ func IsPostgres(url string) bool {
 // openPostgres opens the pools of a PostgreSQL database.
 func (s *Store) openPostgres(cfg Config) error {
 	s.dialect = postgresDialect
+	s.dialect.snapshot = snapshotByCopy // which opens a store: not in the variable itself
 	settings, err := pgx.ParseConfig(cfg.URL)
 	if err != nil { // its text does not hold the password
 		return fmt.Errorf("the database URL: %w", err)
@@ -136,12 +138,24 @@ func (s *Store) openPostgres(cfg Config) error {
 	settings.RuntimeParams["lock_timeout"] = strconv.FormatInt(cfg.Patience.Milliseconds(), 10)
 	// A transaction whose node is gone must not hold its turn for long.
 	settings.RuntimeParams["idle_in_transaction_session_timeout"] = strconv.FormatInt((2 * time.Minute).Milliseconds(), 10)
+	// Every order that a page needs is that of an index; the planner, which thinks of
+	// all rows where only the first are read, would rather sort a library.
+	for _, name := range []string{"enable_sort", "enable_incremental_sort", "jit"} {
+		settings.RuntimeParams[name] = "off"
+	}
+	settings.RuntimeParams["max_parallel_workers_per_gather"] = "0"
+	// Planning a page takes longer than reading it, and its plan is the same for all.
+	settings.RuntimeParams["plan_cache_mode"] = "force_generic_plan"
 	// The texts are prepared by the pool, which knows what a connection has prepared.
 	settings.DefaultQueryExecMode = pgx.QueryExecModeExec
 	if settings.ConnectTimeout == 0 {
 		settings.ConnectTimeout = 5 * time.Second
 	}
 	s.writer = newPool(stdlib.OpenDB(*settings), cfg.Writers, s.dialect.beginWrite)
+	// Readers wait inside of a transaction, which sees nothing and holds nothing
+	// before its first statement.
+	delete(settings.RuntimeParams, "idle_in_transaction_session_timeout")
 	s.readers = newPool(stdlib.OpenDB(*settings), cfg.Readers, s.dialect.beginRead)
+	s.readers.renew = "ROLLBACK AND CHAIN"
 	return nil
 }

@@ -86,10 +86,10 @@ func (tx *Tx) lockContent(sha256 banksia.Digest) error {
 	return err
 }
 
-// BeginRemoval writes down that a process is about to remove an original that no
-// version refers to. begun is false when one does. Beginning again is allowed;
-// ErrRemoving says that another process is at it.
-func (s *Store) BeginRemoval(ctx context.Context, sha256 banksia.Digest) (begun bool, err error) {
+// BeginRemoval writes down that this process is about to remove an original. number
+// is for EndRemoval; 0 says that a version refers to the original, so that it must
+// stay. Beginning again is allowed; ErrRemoving says that another process is at it.
+func (s *Store) BeginRemoval(ctx context.Context, sha256 banksia.Digest) (number int64, err error) {
 	err = s.Write(ctx, func(tx *Tx) error {
 		if err := tx.lockContent(sha256); err != nil {
 			return err
@@ -102,27 +102,23 @@ func (s *Store) BeginRemoval(ctx context.Context, sha256 banksia.Digest) (begun 
 		if _, err := tx.Exec(`DELETE FROM original_removals WHERE ended_at < $1`, now.Add(-removalMemory).UnixMicro()); err != nil {
 			return err
 		}
-		result, err := tx.Exec(`INSERT INTO original_removals (checksum, owner, number, started_at) VALUES ($1, $2, 1, $3)
+		err = tx.QueryRow(`INSERT INTO original_removals (checksum, owner, number, started_at) VALUES ($1, $2, 1, $3)
 			ON CONFLICT (checksum) DO UPDATE SET owner = excluded.owner, number = original_removals.number + 1, started_at = excluded.started_at, ended_at = NULL
-			WHERE original_removals.ended_at IS NOT NULL OR original_removals.owner = excluded.owner OR original_removals.started_at < $4`,
-			[]byte(sha256), s.process, now.UnixMicro(), now.Add(-removalTime).UnixMicro())
-		if err != nil {
-			return err
-		}
-		changed, err := result.RowsAffected()
-		if err == nil && changed == 0 {
+			WHERE original_removals.ended_at IS NOT NULL OR original_removals.owner = excluded.owner OR original_removals.started_at < $4
+			RETURNING number`,
+			[]byte(sha256), s.process, now.UnixMicro(), now.Add(-removalTime).UnixMicro()).Scan(&number)
+		if errors.Is(err, sql.ErrNoRows) {
 			err = ErrRemoving
 		}
-		begun = err == nil
 		return err
 	})
-	return begun && err == nil, err
+	return number, err
 }
 
-// EndRemoval writes down that the bytes are gone.
-func (s *Store) EndRemoval(ctx context.Context, sha256 banksia.Digest) error {
+// EndRemoval writes down that the bytes are gone, unless the removal has begun again.
+func (s *Store) EndRemoval(ctx context.Context, sha256 banksia.Digest, number int64) error {
 	return s.Write(ctx, func(tx *Tx) error {
-		_, err := tx.Exec(`UPDATE original_removals SET ended_at = $1 WHERE checksum = $2 AND owner = $3`, tx.Now().UnixMicro(), []byte(sha256), s.process)
+		_, err := tx.Exec(`UPDATE original_removals SET ended_at = $1 WHERE checksum = $2 AND number = $3 AND ended_at IS NULL`, tx.Now().UnixMicro(), []byte(sha256), number)
 		return err
 	})
 }

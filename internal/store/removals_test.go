@@ -26,14 +26,21 @@ func TestRemovals(t *testing.T) {
 	check := func(seen Removals) error {
 		return s.Write(t.Context(), func(tx *Tx) error { return tx.CheckRemovals(sum, seen) })
 	}
+	numbers := map[string]int64{}
 	begin := func(owner string) error {
 		t.Helper()
 		s.process = owner
-		begun, err := s.BeginRemoval(t.Context(), sum)
-		if begun != (err == nil) {
-			t.Errorf("begun %v with %v", begun, err)
+		number, err := s.BeginRemoval(t.Context(), sum)
+		if err == nil {
+			numbers[owner] = number
 		}
 		return err
+	}
+	end := func(owner string) {
+		t.Helper()
+		if err := s.EndRemoval(t.Context(), sum, numbers[owner]); err != nil {
+			t.Fatal(err)
+		}
 	}
 	before, err := look()
 	if err != nil || check(before) != nil {
@@ -58,17 +65,11 @@ func TestRemovals(t *testing.T) {
 	if err := begin("b"); err != nil {
 		t.Errorf("after the first has died: %v", err)
 	}
-	s.process = "a"
-	if err := s.EndRemoval(t.Context(), sum); err != nil {
-		t.Fatal(err)
-	}
+	end("a")
 	if _, err := look(); !errors.Is(err, ErrRemoved) {
 		t.Errorf("who has lost a removal ended it: %v", err)
 	}
-	s.process = "b"
-	if err := s.EndRemoval(t.Context(), sum); err != nil {
-		t.Fatal(err)
-	}
+	end("b")
 	if err := check(before); !errors.Is(err, ErrRemoved) {
 		t.Errorf("an upload that came before an ended removal: %v", err)
 	}

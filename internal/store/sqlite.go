@@ -27,15 +27,17 @@ var sqliteDialect = dialect{
 	},
 	beginRead:  "BEGIN",
 	beginWrite: "BEGIN IMMEDIATE",
-	// A limit, even one that cannot be reached, keeps SQLite from moving the
-	// conditions around it into the streams.
+	stream:     func(text, _ string) string { return text },
+	// A limit, even one that cannot be reached, is what SQLite does not look behind.
 	merged: func(order string) string { return order + " LIMIT 9223372036854775807" },
 	columns: `SELECT m.name, c.name, UPPER(c.type) FROM sqlite_master m JOIN pragma_table_info(m.name) c
 		WHERE m.type = 'table' AND m.name NOT LIKE 'search\_index%' ESCAPE '\' AND m.name NOT LIKE 'sqlite\_%' ESCAPE '\' ORDER BY m.name, c.cid`,
 	addToSearch:    `INSERT INTO search_index (rowid, scope, words) VALUES ($1, $2, $3)`,
 	dropFromSearch: `DELETE FROM search_index WHERE rowid = $1`,
 	searchValues:   func(scope, words string) []any { return []any{scope, words} },
-	searchMatches:  `SELECT rowid AS document FROM search_index WHERE search_index MATCH $1 ORDER BY rowid DESC LIMIT $2`,
+	unindexed: `SELECT (SELECT COUNT(*) FROM search_documents WHERE document NOT IN (SELECT id FROM search_index_docsize)) +
+		(SELECT COUNT(*) FROM search_index_docsize WHERE id NOT IN (SELECT document FROM search_documents))`,
+	searchMatches: `SELECT rowid AS document FROM search_index WHERE search_index MATCH $1 ORDER BY rowid DESC LIMIT $2`,
 	searchExpression: func(scope string, terms []search.Term) string {
 		// Words hold letters and digits only, so quotes need no escape.
 		text := `scope : "` + scope + `"`
@@ -47,7 +49,8 @@ var sqliteDialect = dialect{
 		}
 		return text
 	},
-	load: insertRows,
+	integrity: `PRAGMA quick_check`,
+	load:      insertRows,
 	sealTable: `CREATE TRIGGER sealed_insert_{{table}} BEFORE INSERT ON {{table}} BEGIN SELECT RAISE(ABORT, 'banksia: sealed'); END;
 		CREATE TRIGGER sealed_update_{{table}} BEFORE UPDATE ON {{table}} BEGIN SELECT RAISE(ABORT, 'banksia: sealed'); END;
 		CREATE TRIGGER sealed_delete_{{table}} BEFORE DELETE ON {{table}} BEGIN SELECT RAISE(ABORT, 'banksia: sealed'); END;`,
@@ -75,6 +78,7 @@ var sqliteDialect = dialect{
 // openSQLite opens the pools of a database file. One connection writes.
 func (s *Store) openSQLite(cfg Config) error {
 	s.dialect = sqliteDialect
+	s.dialect.snapshot = snapshotFile(cfg.Path)
 	// synchronous(FULL): an acknowledged upload survives a power cut.
 	writer, err := sqlitePool(cfg.Path, 1, s.dialect.beginWrite, "_pragma=synchronous(FULL)", "_pragma=cache_size(-16000)")
 	if err != nil {

@@ -7,8 +7,11 @@
 package store
 
 import (
+	"cmp"
 	"context"
+	"crypto/rand"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"runtime"
@@ -41,6 +44,10 @@ type Config struct {
 	Now func() time.Time
 	// Patience is how long a change waits for its turn; 0: half a minute.
 	Patience time.Duration
+	// Process names this process to others that use the database at the same time;
+	// "": a name at random with URL, and none with Path, where there is one process at
+	// a time and takes over what the one before has left.
+	Process  string
 	Observer Observer // nil: nobody
 }
 
@@ -48,8 +55,6 @@ type Config struct {
 type Store struct {
 	dialect dialect
 	now     func() time.Time
-	// process names this process to others on the same database. SQLite has one at a
-	// time, so what an earlier one left is this one's.
 	process string
 	readers *pool
 	writer  *pool
@@ -91,9 +96,10 @@ func connect(cfg Config) (*Store, error) {
 	if cfg.Patience == 0 {
 		cfg.Patience = 30 * time.Second
 	}
-	s := &Store{now: cfg.Now, observer: cfg.Observer, turns: turns{patience: cfg.Patience, waiting: map[int64]*turn{}}}
+	s := &Store{now: cfg.Now, process: cfg.Process, observer: cfg.Observer, turns: turns{patience: cfg.Patience, waiting: map[int64]*turn{}}}
 	open := s.openSQLite
 	if cfg.URL != "" {
+		s.process = cmp.Or(cfg.Process, rand.Text())
 		open = s.openPostgres
 	}
 	if err := open(cfg); err != nil {
@@ -124,6 +130,7 @@ type Tx struct {
 	store *Store
 	after []func()
 
+	renewed bool // the transaction was opened when the one before it ended, and has read nothing
 	owned   bool // the transaction has the turn of the owner of what it changes
 	events  []pendingEvent
 	emitted map[pendingEvent]bool
@@ -137,16 +144,49 @@ func (tx *Tx) AfterCommit(f func()) { tx.after = append(tx.after, f) }
 
 // Query runs a query of several rows. The rows must be closed.
 func (tx *Tx) Query(text string, args ...any) (*sql.Rows, error) {
+	for {
+		rows, err := tx.query(text, args)
+		if err == nil || !tx.reconnect(err) {
+			return rows, err
+		}
+	}
+}
+
+func (tx *Tx) query(text string, args []any) (*sql.Rows, error) {
+	if tx.conn == nil {
+		return nil, driver.ErrBadConn
+	}
 	statement, err := tx.conn.prepare(tx.ctx, text)
 	if err != nil {
 		return nil, err
 	}
-	return statement.QueryContext(tx.ctx, args...)
+	rows, err := statement.QueryContext(tx.ctx, args...)
+	if err == nil {
+		tx.renewed = false
+	}
+	return rows, err
+}
+
+// reconnect puts another connection in the place of one that broke while it waited
+// inside of a transaction; false when the error is another, or when the transaction
+// has read something already.
+func (tx *Tx) reconnect(err error) bool {
+	if !tx.renewed || tx.ctx.Err() != nil || tx.store.dialect.trouble(err) != unreachable {
+		return false
+	}
+	tx.store.readers.drop(tx.conn)
+	tx.conn = nil
+	c, err := tx.store.begin(tx.ctx, tx.store.readers)
+	if err != nil {
+		return false
+	}
+	tx.conn, tx.renewed, c.begun = c, c.begun, false
+	return true
 }
 
 // Row is the result of QueryRow.
 type Row struct {
-	rows *sql.Row
+	rows *sql.Rows
 	err  error
 }
 
@@ -155,16 +195,23 @@ func (r Row) Scan(to ...any) error {
 	if r.err != nil {
 		return r.err
 	}
-	return r.rows.Scan(to...)
+	defer r.rows.Close()
+	if !r.rows.Next() {
+		if err := r.rows.Err(); err != nil {
+			return err
+		}
+		return sql.ErrNoRows
+	}
+	if err := r.rows.Scan(to...); err != nil {
+		return err
+	}
+	return r.rows.Close()
 }
 
-// QueryRow runs a query of at most one row.
+// QueryRow runs a query of at most one row, which must be scanned.
 func (tx *Tx) QueryRow(text string, args ...any) Row {
-	statement, err := tx.conn.prepare(tx.ctx, text)
-	if err != nil {
-		return Row{err: err}
-	}
-	return Row{rows: statement.QueryRowContext(tx.ctx, args...)}
+	rows, err := tx.Query(text, args...)
+	return Row{rows, err}
 }
 
 // Exec runs a change. A unique violation is ErrDuplicate; a full disk is a
@@ -286,6 +333,9 @@ func (s *Store) begin(ctx context.Context, p *pool) (*conn, error) {
 		if err != nil {
 			return nil, fmt.Errorf("connect to the database: %w", s.explain(err))
 		}
+		if c.begun {
+			return c, nil
+		}
 		used := len(c.statements) > 0
 		err = c.exec(ctx, p.begin)
 		if err == nil {
@@ -304,16 +354,22 @@ func (s *Store) run(ctx context.Context, p *pool, locks []int64, tx *Tx, f func(
 		return err
 	}
 	committed := false
+	tx.ctx, tx.conn, tx.store = ctx, c, s
+	tx.renewed, c.begun = c.begun, false
 	// Also after a panic in f. A cancelled request must not keep the rollback
 	// from happening.
 	defer func() {
-		if !committed && c.exec(context.WithoutCancel(ctx), "ROLLBACK") != nil {
+		c := tx.conn // perhaps another
+		switch {
+		case c == nil:
+		case p.renew != "":
+			p.giveRenewed(ctx, c)
+		case !committed && c.exec(context.WithoutCancel(ctx), "ROLLBACK") != nil:
 			p.drop(c)
-			return
+		default:
+			p.give(c)
 		}
-		p.give(c)
 	}()
-	tx.ctx, tx.conn, tx.store = ctx, c, s
 	for _, key := range locks {
 		if _, err := tx.Exec(s.dialect.lock, key); err != nil {
 			return fmt.Errorf("wait for a turn: %w", err)
@@ -327,7 +383,7 @@ func (s *Store) run(ctx context.Context, p *pool, locks []int64, tx *Tx, f func(
 	}
 	// Cancelled before the commit: nothing happened. Cancelled during it: the
 	// commit decides, not the race between the two.
-	if err := ctx.Err(); err != nil {
+	if err := ctx.Err(); err != nil || p.renew != "" {
 		return err
 	}
 	if err := c.exec(context.WithoutCancel(ctx), "COMMIT"); err != nil {

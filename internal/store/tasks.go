@@ -312,3 +312,16 @@ func (s *Store) TaskAsset(ctx context.Context, id banksia.AssetID) (asset banksi
 	})
 	return asset, found, err
 }
+
+// RepeatTasks makes the tasks of some types pending that were done well.
+func (s *Store) RepeatTasks(ctx context.Context, types ...banksia.TaskType) error {
+	return s.ChangeAll(ctx, nil, func(tx *Tx) error {
+		for _, taskType := range types {
+			_, err := tx.Exec(`UPDATE tasks SET status = 'pending', result = NULL, started_at = NULL, completed_at = NULL, due_at = $1 WHERE task_type = $2 AND status = 'success'`, tx.Now().UnixMicro(), taskType)
+			if err != nil {
+				return fmt.Errorf("repeat tasks: %w", err)
+			}
+		}
+		return nil
+	})
+}

@@ -104,3 +104,29 @@ func (s *Store) ShowsVersion(ctx context.Context, id banksia.VersionID) (shown b
 	})
 	return shown, err
 }
+
+// StoredVersion is what a version says of its bytes.
+type StoredVersion struct {
+	ID      banksia.VersionID
+	AssetID banksia.AssetID
+	SHA256  banksia.Digest
+	Size    int64
+}
+
+// EachVersion calls f for every version of every asset, as they are at one moment,
+// until f fails.
+func (s *Store) EachVersion(ctx context.Context, f func(StoredVersion) error) error {
+	err := s.Read(ctx, func(tx *Tx) error {
+		return tx.each(`SELECT id, asset_id, checksum, file_size_bytes FROM asset_versions`, nil, func(rows *sql.Rows) error {
+			var v StoredVersion
+			if err := rows.Scan(&v.ID, &v.AssetID, &v.SHA256, &v.Size); err != nil {
+				return err
+			}
+			return f(v)
+		})
+	})
+	if err != nil {
+		return fmt.Errorf("read versions: %w", err)
+	}
+	return nil
+}

@@ -271,12 +271,9 @@ func (r *Runner) settle(tx *store.Tx, one *result) error {
 	if one.released {
 		return tx.ReleaseTask(t)
 	}
-	message, final := "", false
-	if one.err != nil {
-		message, final = explain(one.err)
-		if !final && t.RetryCount+1 < r.cfg.Attempts {
-			return tx.RetryTask(t, message, r.backoff(t.RetryCount))
-		}
+	message, _ := explain(one.err)
+	if r.outcome(one) == Retried {
+		return tx.RetryTask(t, message, r.backoff(t.RetryCount))
 	}
 	summary := "done"
 	if one.commit != nil {
@@ -302,8 +299,10 @@ func (r *Runner) settleAlone(ctx context.Context, one *result) error {
 	return r.store.Change(ctx, owner, func(tx *store.Tx) error { return r.settle(tx, one) })
 }
 
+// backoff doubles up to sixteen times the first wait, so that what waits for the end
+// of an outage does not wait for long after it.
 func (r *Runner) backoff(retries int) time.Duration {
-	wait := r.cfg.Backoff << min(retries, 16)
+	wait := r.cfg.Backoff << min(retries, 4)
 	return wait + time.Duration(rand.Int64N(int64(wait)/2+1))
 }
 
@@ -341,16 +340,16 @@ func (r *Runner) run(ctx context.Context, d store.Delivery) (one result) {
 
 // outcome is what becomes of a task after a run.
 func (r *Runner) outcome(one *result) Outcome {
-	_, final := explain(one.err)
+	_, verdict := explain(one.err)
 	switch {
 	case one.released:
 		return Released
 	case one.err == nil:
 		return Success
-	case final || one.delivery.RetryCount+1 >= r.cfg.Attempts:
-		return Failure
+	case verdict == patient, verdict == again && one.delivery.RetryCount+1 < r.cfg.Attempts:
+		return Retried
 	}
-	return Retried
+	return Failure
 }
 
 // handle calls the handler. A panic in it is a failure: it would come again.

@@ -183,6 +183,15 @@ func TestFailures(t *testing.T) {
 			},
 			status: banksia.TaskSuccess, retries: 2, message: "Later.",
 		},
+		"what the work needs is away for longer than there are attempts": {
+			err: func(attempt int) error {
+				if attempt < 10 {
+					return fmt.Errorf("wrapped: %w", Outage("The storage failed for now.", boom))
+				}
+				return nil
+			},
+			status: banksia.TaskSuccess, retries: 9, message: "The storage failed for now.",
+		},
 		"a result that cannot be stored": {
 			err: func(int) error { return nil },
 			commit: func(tx *store.Tx) (string, error) {

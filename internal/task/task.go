@@ -92,37 +92,53 @@ type Handler func(ctx context.Context, d store.Delivery) (Commit, error)
 // problem is an error with a sentence for the people who see the task.
 type problem struct {
 	message string
-	final   bool
+	verdict verdict
 	err     error
 }
+
+// verdict is how a task goes on after an error.
+type verdict int
+
+const (
+	again   verdict = iota // until the attempts are used up
+	patient                // however often it takes
+	final                  // no more
+)
 
 func (p *problem) Error() string { return p.message + ": " + p.err.Error() }
 func (p *problem) Unwrap() error { return p.err }
 
 // Final marks an error as one that another attempt cannot cure. message is for
 // the people who see the task.
-func Final(message string, err error) error { return &problem{message, true, err} }
+func Final(message string, err error) error { return &problem{message, final, err} }
 
 // Retry gives an error that another attempt may cure a message for the people who
 // see the task.
-func Retry(message string, err error) error { return &problem{message, false, err} }
+func Retry(message string, err error) error { return &problem{message, again, err} }
+
+// Outage gives an error a message that is the fault of neither task nor file: what
+// the work needs is away. It is tried until that is back.
+func Outage(message string, err error) error { return &problem{message, patient, err} }
 
 // IsFinal tells whether another attempt cannot cure the error.
 func IsFinal(err error) bool {
-	_, final := explain(err)
-	return final
+	_, verdict := explain(err)
+	return verdict == final
 }
 
-// explain returns the sentence that people see.
-func explain(err error) (message string, final bool) {
+// explain returns the sentence that people see, and how the task goes on.
+func explain(err error) (message string, v verdict) {
 	if p, ok := errors.AsType[*problem](err); ok {
-		return p.message, p.final
+		return p.message, p.verdict
 	}
 	if e, ok := errors.AsType[*banksia.Error](err); ok {
-		return e.Message, e.Final
+		if e.Final {
+			v = final
+		}
+		return e.Message, v
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
-		return "The work took too long.", false
+		return "The work took too long.", again
 	}
-	return "An internal error stopped the work; the log of the server says more.", false
+	return "An internal error stopped the work; the log of the server says more.", again
 }

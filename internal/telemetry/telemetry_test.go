@@ -13,7 +13,10 @@ import (
 	"strings"
 	"testing"
 
+	"go.yaml.in/yaml/v3"
+
 	"github.com/banksia-photos/banksia"
+	"github.com/banksia-photos/banksia/internal/api"
 	"github.com/banksia-photos/banksia/internal/banksiatest"
 	"github.com/banksia-photos/banksia/internal/media"
 	"github.com/banksia-photos/banksia/internal/telemetry"
@@ -105,7 +108,6 @@ func TestMetrics(t *testing.T) {
 		`banksia_users`:                                     1,
 		`banksia_part_up{part="database"}`:                  1,
 		`banksia_part_up{part="storage"}`:                   1,
-		`banksia_db_connections_limit{kind="write"}`:        1,
 		`banksia_db_connections_in_use{kind="read"}`:        0,
 		`banksia_media_jobs_running`:                        0,
 		`banksia_media_workers_ended_total{reason="crash"}`: 0,
@@ -116,16 +118,88 @@ func TestMetrics(t *testing.T) {
 		`banksia_db_transaction_duration_seconds_count{kind="write",outcome="commit"}`: 3,
 		`banksia_db_transaction_duration_seconds_count{kind="read",outcome="commit"}`:  5,
 		`banksia_db_wait_seconds_count{kind="write"}`:                                  3,
-		`banksia_media_workers`:                  1,
-		`banksia_media_workers_started_total`:    1,
-		`banksia_media_jobs_total`:               3,
-		`banksia_disk_free_bytes{folder="data"}`: 1,
-		`banksia_disk_size_bytes{folder="data"}`: 1,
-		`go_goroutines`:                          1,
-		`process_resident_memory_bytes`:          1,
+		`banksia_media_workers`:                      1,
+		`banksia_media_workers_started_total`:        1,
+		`banksia_media_jobs_total`:                   3,
+		`banksia_disk_free_bytes{folder="data"}`:     1,
+		`banksia_disk_size_bytes{folder="data"}`:     1,
+		`banksia_db_connections_limit{kind="write"}`: 1,
+		`go_goroutines`:                              1,
+		`process_resident_memory_bytes`:              1,
 	} {
 		if found[name] < least {
 			t.Errorf("%s is %v, want at least %v", name, found[name], least)
+		}
+	}
+}
+
+var metricName = regexp.MustCompile(`\b(?:banksia|process|go)_[a-z_]+`)
+
+// The example alerts and the documentation name metrics that exist.
+func TestMetricNames(t *testing.T) {
+	t.Parallel()
+	s := banksiatest.NewServerWith(t, banksiatest.Config{Telemetry: telemetry.Config{Metrics: true}})
+	s.Upload(t, banksiatest.UploadParts("a.jpg", banksiatest.JPEG(t, 20, 20, 1)))
+	s.Finished(t)
+	answer := httptest.NewRecorder()
+	s.Telemetry.Handler().ServeHTTP(answer, httptest.NewRequest("GET", "/metrics", nil))
+	there := map[string]bool{}
+	for _, name := range metricName.FindAllString(answer.Body.String(), -1) {
+		there[name] = true
+	}
+	read := func(name string) string {
+		text, err := os.ReadFile("../../" + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	var alerts struct {
+		Groups []struct {
+			Rules []struct {
+				Alert, Expr, For string
+				Labels           map[string]string
+				Annotations      map[string]string
+			}
+		}
+	}
+	if err := yaml.Unmarshal([]byte(read("deploy/alerts.yaml")), &alerts); err != nil {
+		t.Fatal(err)
+	}
+	if len(alerts.Groups) != 1 || len(alerts.Groups[0].Rules) < 8 {
+		t.Fatalf("the alerts are %+v", alerts)
+	}
+	for _, rule := range alerts.Groups[0].Rules {
+		if rule.Alert == "" || rule.Expr == "" || rule.Labels["severity"] == "" || rule.Annotations["summary"] == "" {
+			t.Errorf("an alert lacks a part: %+v", rule)
+		}
+		for _, name := range metricName.FindAllString(rule.Expr, -1) {
+			if !there[name] {
+				t.Errorf("%s watches %s, which is no metric", rule.Alert, name)
+			}
+		}
+	}
+	// Names in the table of docs/operations.md come without their beginning.
+	_, section, _ := strings.Cut(read("docs/operations.md"), "## Metrics and alerts")
+	section, _, _ = strings.Cut(section, "\n## ")
+	documented := map[string]bool{}
+	for line := range strings.Lines(section) {
+		cells := strings.Split(line, "|")
+		if len(cells) != 5 || !strings.HasPrefix(cells[1], " `") {
+			continue
+		}
+		for quoted := range strings.SplitSeq(strings.TrimSpace(cells[1]), ", ") {
+			name := "banksia_" + strings.Trim(quoted, "`")
+			documented[name] = true
+			if !there[name] {
+				t.Errorf("the documentation has %s, which is no metric", name)
+			}
+		}
+	}
+	for name := range there {
+		base := strings.TrimSuffix(strings.TrimSuffix(strings.TrimSuffix(name, "_bucket"), "_sum"), "_count")
+		if strings.HasPrefix(name, "banksia_") && !documented[name] && !documented[base] {
+			t.Errorf("the documentation lacks %s", name)
 		}
 	}
 }
@@ -215,5 +289,32 @@ func TestLogHandler(t *testing.T) {
 	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
 	if len(lines) != 2 || !strings.Contains(lines[0], `"request_id":"r-1","trace_id":"0af7651916cd43dd8448eb211c80319c","a":1`) || strings.Contains(lines[1], "request_id") {
 		t.Errorf("%s", out.String())
+	}
+}
+
+// BenchmarkRequest is what measuring adds to a request with three transactions.
+func BenchmarkRequest(b *testing.B) {
+	for name, cfg := range map[string]telemetry.Config{
+		"metrics": {Metrics: true},
+		"traces": {Metrics: true, Getenv: func(name string) string {
+			return map[string]string{"OTEL_TRACES_EXPORTER": "otlp", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"}[name]
+		}, Logger: slog.New(slog.DiscardHandler)},
+	} {
+		b.Run(name, func(b *testing.B) {
+			measured, err := telemetry.New(b.Context(), cfg)
+			if err != nil {
+				b.Fatal(err)
+			}
+			requests, transactions := measured.Requests(), measured.Transactions()
+			r := httptest.NewRequest("GET", "/api/assets", nil)
+			for b.Loop() {
+				ctx, done := requests(r)
+				for range 3 {
+					_, committed := transactions(ctx, "read")
+					committed(0, nil)
+				}
+				done(api.Served{Route: "/api/assets", Status: 200, Sent: 1000})
+			}
+		})
 	}
 }

@@ -58,7 +58,7 @@ func DefaultConfig() Config {
 	return Config{
 		Endpoint: "https://s3.amazonaws.com", Region: "us-east-1",
 		PartSize: 16 << 20, // memory of an upload whose length is not known: two of these
-		Attempts: 4, Stall: time.Minute,
+		Attempts: 3, Stall: 30 * time.Second,
 		UploadLimit: 6 * time.Hour, Grace: 24 * time.Hour,
 	}
 }

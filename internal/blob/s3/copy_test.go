@@ -85,7 +85,7 @@ func TestCopyFaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	to, cable := openThrough(t)
+	to, cable := openThrough(t, 2)
 	var originals []blob.Key
 	for i := range 5 {
 		data := blobtest.Bytes(1<<20, uint64(i))

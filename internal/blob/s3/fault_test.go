@@ -6,10 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -22,12 +25,12 @@ import (
 )
 
 // openThrough opens a bucket through a cable.
-func openThrough(t *testing.T) (*Store, *services.Cable) {
+func openThrough(t *testing.T, attempts int) (*Store, *services.Cable) {
 	t.Helper()
 	var cable *services.Cable
 	s := open(t, func(cfg *Config) {
 		cable = services.Proxy(t, strings.TrimPrefix(cfg.Endpoint, "http://"))
-		cfg.Endpoint, cfg.Attempts, cfg.PartSize = "http://"+cable.Address, 2, 5<<20
+		cfg.Endpoint, cfg.Attempts, cfg.PartSize = "http://"+cable.Address, attempts, 5<<20
 	})
 	return s, cable
 }
@@ -134,7 +137,7 @@ func digest(content []byte) banksia.Digest { return blobtest.Digest(content) }
 // stored, and it works again by itself.
 func TestCutWhileStoring(t *testing.T) {
 	t.Parallel()
-	s, cable := openThrough(t)
+	s, cable := openThrough(t, 1)
 	acknowledged := 0
 	for i, size := range []int{100_000, 12 << 20} {
 		for step := range 12 {
@@ -185,7 +188,7 @@ func TestCutWhileStoring(t *testing.T) {
 // While the server is away everything is ErrUnavailable, and then works again.
 func TestCutOff(t *testing.T) {
 	t.Parallel()
-	s, cable := openThrough(t)
+	s, cable := openThrough(t, 2)
 	content := blobtest.Bytes(3<<20, 1)
 	blobtest.Put(t, s, "a/b", content)
 	running, _, err := s.Open(t.Context(), "a/b")
@@ -222,10 +225,83 @@ func TestCutOff(t *testing.T) {
 	wantBytes(t, s, "a/b", content)
 }
 
+// What servers say that are full, too busy, or do not want.
+func TestAnswers(t *testing.T) {
+	t.Parallel()
+	cfg := open(t, func(cfg *Config) { cfg.Attempts = 1 }).cfg
+	for code, want := range map[string]struct {
+		status  int
+		meaning error
+	}{
+		"XMinioStorageFull": {http.StatusInsufficientStorage, blob.ErrFull},
+		"QuotaExceeded":     {http.StatusForbidden, blob.ErrFull},
+		"SlowDown":          {http.StatusServiceUnavailable, blob.ErrUnavailable},
+		"InternalError":     {http.StatusInternalServerError, blob.ErrUnavailable},
+		"AccessDenied":      {http.StatusForbidden, blob.ErrUnavailable},
+		"NoSuchBucket":      {http.StatusNotFound, blob.ErrUnavailable},
+		"NoSuchKey":         {http.StatusNotFound, blob.ErrNotExist},
+	} {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			io.Copy(io.Discard, r.Body)
+			if r.URL.Query().Has("list-type") && want.status >= 500 { // not for Check to refuse
+				w.WriteHeader(http.StatusServiceUnavailable)
+				return
+			}
+			w.Header().Set("Content-Type", "application/xml")
+			w.WriteHeader(want.status)
+			fmt.Fprintf(w, `<?xml version="1.0"?><Error><Code>%s</Code><Message>no</Message></Error>`, code)
+		}))
+		defer server.Close()
+		cfg.Endpoint = server.URL
+		s, err := Open(t.Context(), cfg)
+		if refused := err != nil; refused != (want.status < 500) {
+			t.Errorf("%s: opened with %v", code, err)
+		}
+		if s == nil { // it was refused; ask anyway
+			s = &Store{cfg: cfg, fetches: fetches{all: map[blob.Key]*fetched{}}}
+			client, err := minio.New(strings.TrimPrefix(server.URL, "http://"), &minio.Options{Creds: cfg.credentials(http.DefaultTransport, os.Getenv), Region: cfg.Region, MaxRetries: 1})
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.client.Client = client
+		}
+		if err := s.Put(t.Context(), "a/b", strings.NewReader("x")); !errors.Is(err, want.meaning) {
+			t.Errorf("%s: put: %v", code, err)
+		}
+		if _, _, err := s.Open(t.Context(), "a/b"); !errors.Is(err, want.meaning) {
+			t.Errorf("%s: open: %v", code, err)
+		}
+	}
+}
+
+// A server that takes connections and then says nothing does not hold anybody up.
+func TestSilentServer(t *testing.T) {
+	t.Parallel()
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	cfg := open(t, nil).cfg
+	cfg.Endpoint, cfg.Stall, cfg.Attempts, cfg.TempDir = "http://"+silent.Addr().String(), 50*time.Millisecond, 2, t.TempDir()
+	s, err := Open(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	large := blobtest.Bytes(6<<20, 1)
+	_, statErr := s.Stat(t.Context(), "a/b")
+	_, _, openErr := s.Open(t.Context(), "a/b")
+	for name, err := range map[string]error{"stat": statErr, "open": openErr, "put": s.Put(t.Context(), "a/b", bytes.NewReader(large)), "delete": s.Delete(t.Context(), "a/b")} {
+		if !errors.Is(err, blob.ErrUnavailable) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 // A download goes on where a connection broke.
 func TestCutWhileReading(t *testing.T) {
 	t.Parallel()
-	s, cable := openThrough(t)
+	s, cable := openThrough(t, 2)
 	content := blobtest.Bytes(32<<20, 1)
 	blobtest.Put(t, s, "a/b", content)
 	r, _, err := s.Open(t.Context(), "a/b")
@@ -243,6 +319,60 @@ func TestCutWhileReading(t *testing.T) {
 	}
 	if !bytes.Equal(got, content) {
 		t.Error("other bytes")
+	}
+}
+
+// Those who fetch the same at the same time share one copy, which goes with the
+// last of them; one who gives up takes nothing from the others.
+func TestFetchShared(t *testing.T) {
+	t.Parallel()
+	s := open(t, nil)
+	content := blobtest.Bytes(8<<20, 1)
+	blobtest.Put(t, s, "a/b", content)
+	temporary := func() int {
+		t.Helper()
+		entries, err := os.ReadDir(s.TempDir())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(entries)
+	}
+	var fetching sync.WaitGroup
+	releases := make(chan func(), 20)
+	for i := range 20 {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		if i%4 == 0 {
+			go cancel()
+		}
+		fetching.Go(func() {
+			path, release, err := s.Fetch(ctx, "a/b")
+			if err != nil {
+				if i%4 != 0 || !errors.Is(err, context.Canceled) {
+					t.Errorf("fetch %d: %v", i, err)
+				}
+				return
+			}
+			if got, err := os.ReadFile(path); err != nil || !bytes.Equal(got, content) {
+				t.Errorf("fetch %d: %d bytes, %v", i, len(got), err)
+			}
+			releases <- release
+		})
+	}
+	fetching.Wait()
+	if n := temporary(); n != 1 {
+		t.Errorf("%d copies", n)
+	}
+	close(releases)
+	for release := range releases {
+		release()
+		release()
+	}
+	if n := temporary(); n != 0 {
+		t.Errorf("%d copies are left", n)
+	}
+	if len(s.fetches.all) != 0 {
+		t.Errorf("remembered: %v", s.fetches.all)
 	}
 }
 
@@ -386,5 +516,14 @@ func TestPresign(t *testing.T) {
 	}
 	if strings.Contains(target, string(s.cfg.SecretKey)) {
 		t.Error("the secret is in the URL")
+	}
+	cfg := s.cfg
+	cfg.PublicEndpoint = "https://photos.example.org"
+	outside, err := Open(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if target, err := outside.Presign(t.Context(), "a/b", blob.PresignOptions{Expiry: time.Minute}); err != nil || !strings.HasPrefix(target, "https://photos.example.org/"+cfg.Bucket+"/a/b?") {
+		t.Errorf("for clients elsewhere: %s, %v", target, err)
 	}
 }

@@ -1,16 +1,13 @@
 package s3
 
 import (
-	"bytes"
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/minio/minio-go/v7"
 
@@ -215,38 +212,4 @@ func (r *reader) ReadAt(p []byte, offset int64) (n int, err error) {
 func (r *reader) Close() error {
 	r.stop()
 	return nil
-}
-
-// Fetch implements blob.Store: a temporary copy. That of an original has the
-// SHA-256 that its key tells.
-func (s *Store) Fetch(ctx context.Context, key blob.Key) (path string, release func(), err error) {
-	r, info, err := s.Open(ctx, key)
-	if err != nil {
-		return "", nil, err
-	}
-	defer r.Close()
-	file, err := os.CreateTemp(s.cfg.TempDir, "fetch-*")
-	if err != nil {
-		return "", nil, blob.Explain(fmt.Errorf("fetch %s: %w", key, err))
-	}
-	defer func() {
-		if err != nil {
-			os.Remove(file.Name())
-		}
-	}()
-	sum := sha256.New()
-	_, err = io.Copy(io.MultiWriter(file, sum), r)
-	if closeErr := file.Close(); err == nil {
-		err = closeErr
-	}
-	if err != nil {
-		return "", nil, blob.Explain(fmt.Errorf("fetch %s: %w", key, err))
-	}
-	if digest, ok := blob.OriginalDigest(key); ok && !bytes.Equal(digest, sum.Sum(nil)) {
-		return "", nil, fmt.Errorf("fetch %s: %w: %d bytes with SHA-256 %x", key, blob.ErrDamaged, info.Size, sum.Sum(nil))
-	}
-	if err := os.Chtimes(file.Name(), time.Time{}, info.ModTime); err != nil {
-		return "", nil, blob.Explain(fmt.Errorf("fetch %s: %w", key, err))
-	}
-	return file.Name(), func() { os.Remove(file.Name()) }, nil
 }

@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -27,8 +28,15 @@ import (
 type Store struct {
 	cfg    Config
 	client minio.Core
+	slow   minio.Core    // for the request that puts parts together
 	public *minio.Client // signs URLs for clients
+
+	fetches fetches
 }
+
+// completionStalls is how many times longer than other requests one may be silent
+// that puts the parts of a file together: some servers copy all its bytes.
+const completionStalls = 20
 
 // Open looks at the bucket and makes the temporary folder. A server that does not
 // answer is no error here, because it may come back; settings that cannot work are.
@@ -36,10 +44,16 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("open %s: %w", cfg, err)
 	}
-	if err := os.MkdirAll(cfg.TempDir, 0o700); err != nil {
+	temporary, err := filepath.Abs(cfg.TempDir) // decoders run elsewhere
+	if err == nil {
+		err = os.MkdirAll(temporary, 0o700)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("make the temporary folder: %w", err)
 	}
+	cfg.TempDir = temporary
 	transport := newTransport(cfg.Stall)
+	slow := newTransport(completionStalls * cfg.Stall)
 	lookup := minio.BucketLookupAuto
 	if cfg.PathStyle != nil {
 		if lookup = minio.BucketLookupDNS; *cfg.PathStyle {
@@ -47,7 +61,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		}
 	}
 	keys := cfg.credentials(transport, os.Getenv)
-	newClient := func(endpoint string) (*minio.Client, error) {
+	newClient := func(endpoint string, transport http.RoundTripper) (*minio.Client, error) {
 		u, err := url.Parse(endpoint)
 		if err != nil {
 			return nil, err
@@ -56,14 +70,18 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 			Creds: keys, Secure: u.Scheme == "https", Transport: transport, Region: cfg.Region, BucketLookup: lookup, MaxRetries: cfg.Attempts,
 		})
 	}
-	s := &Store{cfg: cfg}
-	client, err := newClient(cfg.Endpoint)
+	s := &Store{cfg: cfg, fetches: fetches{all: map[blob.Key]*fetched{}}}
+	client, err := newClient(cfg.Endpoint, transport)
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", cfg, err)
 	}
-	s.client, s.public = minio.Core{Client: client}, client
+	patient, err := newClient(cfg.Endpoint, slow)
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", cfg, err)
+	}
+	s.client, s.slow, s.public = minio.Core{Client: client}, minio.Core{Client: patient}, client
 	if cfg.PublicEndpoint != "" {
-		if s.public, err = newClient(cfg.PublicEndpoint); err != nil {
+		if s.public, err = newClient(cfg.PublicEndpoint, transport); err != nil {
 			return nil, fmt.Errorf("open %s: %w", cfg, err)
 		}
 	}

@@ -252,7 +252,7 @@ func (u *upload) sendParts(id string, p part, parallel int) (composite string, e
 	}
 	slices.SortFunc(sent, func(a, b minio.CompletePart) int { return a.PartNumber - b.PartNumber })
 	composite = encode(sums.Sum(nil)) + "-" + strconv.Itoa(len(sent))
-	_, err = s.client.CompleteMultipartUpload(u.ctx, s.cfg.Bucket, u.object, id, sent, minio.PutObjectOptions{})
+	_, err = s.slow.CompleteMultipartUpload(u.ctx, s.cfg.Bucket, u.object, id, sent, minio.PutObjectOptions{})
 	if err != nil {
 		return composite, u.explain("put", err)
 	}
@@ -267,16 +267,21 @@ func (u *upload) isStored(checksum string) bool {
 	return u.confirm(checksum) == nil
 }
 
-// confirm asks the server for size and checksum of what it has. A server that
-// keeps no checksums has to send everything back.
+// confirm asks the server for size and checksum of what it has. Another process may
+// have removed it meanwhile.
 func (u *upload) confirm(checksum string) error {
+	err := u.compare(checksum)
+	if errors.Is(err, blob.ErrNotExist) {
+		return fmt.Errorf("put %s: %w: what was stored is not there", u.key, blob.ErrUnavailable)
+	}
+	return err
+}
+
+func (u *upload) compare(checksum string) error {
 	s := u.store
 	found, err := s.client.StatObject(u.ctx, s.cfg.Bucket, u.object, minio.StatObjectOptions{Checksum: true})
 	if err != nil {
-		if err = u.explain("confirm", err); errors.Is(err, blob.ErrNotExist) {
-			err = fmt.Errorf("%w: what was stored is not there: %v", blob.ErrUnavailable, err)
-		}
-		return err
+		return u.explain("confirm", err)
 	}
 	if found.Size != u.size {
 		return fmt.Errorf("put %s: %w: %d bytes are stored of %d", u.key, blob.ErrUnavailable, found.Size, u.size)
@@ -291,6 +296,7 @@ func (u *upload) confirm(checksum string) error {
 	return u.readBack()
 }
 
+// readBack reads everything again, from a server that keeps no checksums.
 func (u *upload) readBack() error {
 	r, _, err := u.store.Open(u.ctx, u.key)
 	if err != nil {

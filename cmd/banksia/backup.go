@@ -1,0 +1,332 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"text/tabwriter"
+	"time"
+
+	"github.com/banksia-photos/banksia/internal/backup"
+	"github.com/banksia-photos/banksia/internal/blob"
+	"github.com/banksia-photos/banksia/internal/check"
+	"github.com/banksia-photos/banksia/internal/config"
+	"github.com/banksia-photos/banksia/internal/store"
+)
+
+const backupUsage = `Usage: banksia backup PLACE [--keep NUMBER] [flags]
+       banksia backup list PLACE
+       banksia backup verify PLACE [--snapshot NAME] [--read-data]
+
+Makes a backup of the whole library, database and originals, in a folder or in
+s3://BUCKET/PREFIX?endpoint=URL. Servers may run meanwhile: a backup is the library
+at one moment. Each backup brings only the originals that the place does not have,
+and compares them with their SHA-256 on the way. Previews are not kept.
+
+    banksia backup /mnt/disk/photos-backup
+    banksia backup /mnt/disk/photos-backup --keep 14
+
+--keep removes all but the newest backups, and originals that none of those names.
+
+list shows what is there. verify proves that a backup, the newest or the one of a
+name, can be restored; --read-data also reads its originals.
+
+A backup holds everything, password hashes and secrets included: keep it safe.
+`
+
+const restoreUsage = `Usage: banksia restore PLACE [--snapshot NAME] [flags]
+
+Brings a backup up: originals first, then the database, into an empty data folder or,
+with --database-url and --blobs, into PostgreSQL and S3. Which of them the backup was
+made of does not matter. One that was cut off goes on where it was when it is run
+again. Then everything is checked, and previews are drawn again once a server runs.
+
+    banksia restore /mnt/disk/photos-backup --data data
+`
+
+func backupCommand() command {
+	return command{"backup", "make, list and verify backups", runBackup}
+}
+
+func restoreCommand() command {
+	return command{"restore", "bring a backup up", runRestore}
+}
+
+// backupRequest is what the command line says.
+type backupRequest struct {
+	snapshot string
+	readData bool
+	keep     int
+}
+
+func runBackup(ctx context.Context, args []string, std stdio) error {
+	verb := "make"
+	if len(args) > 0 && (args[0] == "list" || args[0] == "verify") {
+		verb, args = args[0], args[1:]
+	}
+	cfg, r := defaultSettings(), backupRequest{}
+	set := flag.NewFlagSet("backup", flag.ContinueOnError)
+	switch verb {
+	case "make":
+		config.Integer(set, &r.keep, "keep", "`NUMBER` of backups to keep; 0: all", 0, 1<<20, 1)
+	case "verify":
+		config.Text(set, &r.snapshot, "snapshot", "`NAME` of the backup; when not given, the newest", nil)
+		config.Switch(set, &r.readData, "read-data", "read every original and compare it with its SHA-256")
+	}
+	cfg.addDataFlags(set)
+	rest, err := cfg.load(set, backupUsage, args, std, "keep", "snapshot", "read-data")
+	if err != nil {
+		return err
+	}
+	if len(rest) != 1 {
+		return &usageError{set.Name(), errors.New("give one place for backups, a folder or s3://BUCKET/PREFIX")}
+	}
+	place, release, err := openBackups(ctx, rest[0], verb == "make")
+	if err != nil {
+		return err
+	}
+	defer release()
+	switch verb {
+	case "list":
+		return listBackups(ctx, place, std.out)
+	case "verify":
+		return verifyBackup(ctx, place, r, std)
+	}
+	return makeBackup(ctx, cfg, place, r, std)
+}
+
+// openBackups opens a place of backups; release ends the use of it.
+func openBackups(ctx context.Context, name string, create bool) (place blob.Store, release func(), err error) {
+	if !create {
+		if err := checkSource(name); err != nil {
+			return nil, nil, err
+		}
+	}
+	temporary, err := os.MkdirTemp("", "banksia-backup-")
+	if err != nil {
+		return nil, nil, fmt.Errorf("make a temporary folder: %w", err)
+	}
+	if place, err = openPlace(ctx, name, temporary); err != nil {
+		os.RemoveAll(temporary)
+		return nil, nil, explainAccess("use the place for backups", err)
+	}
+	return place, func() { os.RemoveAll(temporary) }, nil
+}
+
+func backupOptions(out io.Writer) backup.Options {
+	lines := newThrottle()
+	return backup.Options{Version: version, Progress: func(step string, done, total, bytes int64) {
+		if !lines.due() {
+			return
+		}
+		switch {
+		case bytes > 0:
+			fmt.Fprintf(out, "%s: %d of %d, %s\n", step, done, total, byteSize(bytes))
+		case total > 0:
+			fmt.Fprintf(out, "%s: %d of %d\n", step, done, total)
+		default:
+			fmt.Fprintf(out, "%s\n", step)
+		}
+	}}
+}
+
+func makeBackup(ctx context.Context, cfg *settings, place blob.Store, r backupRequest, std stdio) error {
+	s, closeStore, err := openForCommand(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	defer closeStore()
+	originals, err := openBlobs(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	options := backupOptions(std.err)
+	begin := time.Now()
+	made, err := backup.Create(ctx, s, originals, place, options)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(std.out, "backup %s: %d originals (%s), of which %d (%s) were new, and a database of %s, in %s\n",
+		made.Name, made.Originals, byteSize(made.OriginalBytes), made.Copied, byteSize(made.CopiedBytes), byteSize(made.DatabaseBytes), time.Since(begin).Round(time.Millisecond))
+	if r.keep == 0 {
+		return nil
+	}
+	removed, gone, freed, err := backup.Prune(ctx, place, r.keep, options)
+	for _, name := range removed {
+		fmt.Fprintf(std.out, "removed backup %s\n", name)
+	}
+	if gone > 0 {
+		fmt.Fprintf(std.out, "removed %d originals (%s) that no backup names\n", gone, byteSize(freed))
+	}
+	return err
+}
+
+func listBackups(ctx context.Context, place blob.Store, out io.Writer) error {
+	all, err := backup.List(ctx, place)
+	if err != nil {
+		return err
+	}
+	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "NAME\tORIGINALS\tBYTES\tDATABASE BYTES\tMADE BY")
+	for _, m := range all {
+		fmt.Fprintf(table, "%s\t%d\t%d\t%d\t%s\n", m.Name, m.Originals, m.OriginalBytes, m.DatabaseBytes, m.Version)
+	}
+	return table.Flush()
+}
+
+func verifyBackup(ctx context.Context, place blob.Store, r backupRequest, std stdio) error {
+	m, err := backup.Find(ctx, place, r.snapshot)
+	if err != nil {
+		return err
+	}
+	problems, err := backup.Verify(ctx, place, m, r.readData, backupOptions(std.err))
+	if err != nil {
+		return err
+	}
+	for _, problem := range problems {
+		fmt.Fprintf(std.out, "problem: %s\n", problem)
+	}
+	if len(problems) > 0 {
+		return fmt.Errorf("backup %s has %d problems", m.Name, len(problems))
+	}
+	_, err = fmt.Fprintf(std.out, "Backup %s is whole: %d originals (%s).\n", m.Name, m.Originals, byteSize(m.OriginalBytes))
+	return err
+}
+
+func runRestore(ctx context.Context, args []string, std stdio) error {
+	cfg, snapshot := defaultSettings(), ""
+	set := flag.NewFlagSet("restore", flag.ContinueOnError)
+	config.Text(set, &snapshot, "snapshot", "`NAME` of the backup; when not given, the newest", nil)
+	cfg.addDataFlags(set)
+	rest, err := cfg.load(set, restoreUsage, args, std, "snapshot")
+	if err != nil {
+		return err
+	}
+	if len(rest) != 1 {
+		return &usageError{set.Name(), errors.New("give one place of backups, a folder or s3://BUCKET/PREFIX")}
+	}
+	place, release, err := openBackups(ctx, rest[0], false)
+	if err != nil {
+		return err
+	}
+	defer release()
+	m, err := backup.Find(ctx, place, snapshot)
+	if err != nil {
+		return err
+	}
+	lock, err := lockFolder(cfg.data)
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	if cfg.databaseURL == "" {
+		if _, err := os.Lstat(databaseFile(cfg.data)); !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("there is a database in %s already; restore into an empty folder", cfg.data)
+		}
+	}
+	originals, err := openBlobs(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	begin := time.Now()
+	done, err := backup.Restore(ctx, place, m, originals, func(file string) error { return installDatabase(ctx, cfg, file, std) }, backupOptions(std.err))
+	if err != nil {
+		return err
+	}
+	s, err := openStore(ctx, cfg, nil)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	report, err := check.Run(ctx, s, originals, check.Options{Progress: stepProgress(std.err)})
+	if err != nil {
+		return err
+	}
+	for _, problem := range report.Problems {
+		fmt.Fprintf(std.out, "problem: %s\n", problem.Text)
+	}
+	if len(report.Problems) > 0 {
+		return fmt.Errorf("the library was restored with %d problems", len(report.Problems))
+	}
+	_, err = fmt.Fprintf(std.out, "Restored backup %s and checked it: %d originals (%s), of which %d were copied, in %s.\n",
+		done.Name, done.Originals, byteSize(done.OriginalBytes), done.Copied, time.Since(begin).Round(time.Millisecond))
+	return err
+}
+
+// installDatabase puts the database of a backup where the servers look for it.
+func installDatabase(ctx context.Context, cfg *settings, file string, std stdio) error {
+	if cfg.databaseURL == "" {
+		return moveFile(file, databaseFile(cfg.data))
+	}
+	from, err := store.Open(ctx, store.Config{Path: file})
+	if err != nil {
+		return err
+	}
+	defer from.Close()
+	to, err := openStore(ctx, cfg, nil)
+	if err != nil {
+		return err
+	}
+	return errors.Join(store.Copy(ctx, from, to, store.CopyOptions{Progress: copyProgress(std.err)}), to.Close())
+}
+
+// moveFile moves a file to a new place, whole or not at all, also to another disk.
+func moveFile(from, to string) error {
+	folder := filepath.Dir(to)
+	if err := os.Rename(from, to); err == nil {
+		return syncFolder(folder)
+	}
+	source, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer source.Close()
+	target, err := os.CreateTemp(folder, ".restore-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(target.Name())
+	_, err = io.Copy(target, source)
+	if err == nil {
+		err = target.Sync()
+	}
+	if err = errors.Join(err, target.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(target.Name(), to); err != nil {
+		return err
+	}
+	return syncFolder(folder)
+}
+
+func syncFolder(path string) error {
+	folder, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(folder.Sync(), folder.Close())
+}
+
+// throttle lets something happen every two seconds.
+type throttle struct {
+	mu   sync.Mutex
+	last time.Time
+}
+
+func newThrottle() *throttle { return &throttle{last: time.Now()} }
+
+func (t *throttle) due() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if time.Since(t.last) < 2*time.Second {
+		return false
+	}
+	t.last = time.Now()
+	return true
+}
