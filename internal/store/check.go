@@ -95,6 +95,11 @@ func (s *Store) Check(ctx context.Context) (problems []string, err error) {
 	err = s.Read(ctx, func(tx *Tx) error {
 		problems = nil
 		if tx.store.dialect.integrity != "" {
+			// The check of SQLite's full-text index goes by what the connection last read of
+			// the index's structure, which others may have changed; a search reads it anew.
+			if err := tx.each(tx.store.dialect.searchMatches, []any{"x", 1}, func(*sql.Rows) error { return nil }); err != nil {
+				return fmt.Errorf("check the file: %w", err)
+			}
 			err := tx.each(tx.store.dialect.integrity, nil, func(rows *sql.Rows) error {
 				var problem string
 				err := rows.Scan(&problem)
