@@ -47,12 +47,9 @@ type dialect struct {
 	// unindexed counts the documents that are not in the index, and what is in it
 	// without a document.
 	unindexed string
-	// searchMatches selects the documents of an expression ($1), the newest first,
-	// up to a number ($2).
-	searchMatches string
-	// searchExpression is the expression for terms that must all be there, within a
-	// scope.
-	searchExpression func(scope string, terms []search.Term) string
+	// matches makes a query of the documents in a scope that have all terms, the
+	// newest first, up to a number.
+	matches func(tx *Tx, scope string, terms []search.Term, limit int) (text string, args []any, err error)
 
 	// integrity selects a sentence for each damage of the files of the database, or
 	// the one word ok; "" where the engine has no such query.

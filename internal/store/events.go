@@ -64,6 +64,9 @@ type (
 	}
 )
 
+// eventRows is how many events one statement writes.
+const eventRows = 16
+
 // flushEvents writes the events of the transaction, just before its commit. The
 // row of event_logs stays locked until then, which makes the order of positions
 // the order of commits, and keeps the time from falling (behaviour 16.6).
@@ -86,12 +89,25 @@ func (tx *Tx) flushEvents() error {
 		if err != nil {
 			return fmt.Errorf("number events: %w", tx.store.explain(err))
 		}
-		for i, e := range events {
-			_, err := tx.Exec(`INSERT INTO events (library_id, position, entity_type, event_type, entity_id, payload, recorded_at) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
-				library, last-int64(len(events)-1-i), e.event.Entity(), e.event, e.entity, textOrNil(e.payload), recorded)
-			if err != nil {
-				return fmt.Errorf("write event: %w", err)
+		position := last - int64(len(events))
+		for len(events) > 0 {
+			n := 1 // many at once, or one by one: there should be few different statements
+			if len(events) >= eventRows {
+				n = eventRows
 			}
+			var q query
+			values := ""
+			for i, e := range events[:n] {
+				if i > 0 {
+					values += ", "
+				}
+				position++
+				values += "(" + list(&q, []any{library, position, e.event.Entity(), e.event, e.entity, textOrNil(e.payload), recorded}) + ")"
+			}
+			if _, err := tx.Exec(`INSERT INTO events (library_id, position, entity_type, event_type, entity_id, payload, recorded_at) VALUES `+values, q.args...); err != nil {
+				return fmt.Errorf("write events: %w", err)
+			}
+			events = events[n:]
 		}
 	}
 	return nil

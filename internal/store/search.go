@@ -229,17 +229,20 @@ func (tx *Tx) rankByText(f AssetFilter, terms []search.Term) ([]banksia.Asset, e
 		}
 	}
 	documents := func(kind documentKind, terms []search.Term, limit int, each func(entity []byte, document int64, words string)) error {
-		return tx.each(`SELECT d.entity_id, d.document, d.words FROM (`+tx.store.dialect.searchMatches+`) i JOIN search_documents d ON d.document = i.document`,
-			[]any{tx.store.dialect.searchExpression(kind.scope(f.LibraryID), terms), limit}, func(rows *sql.Rows) error {
-				var entity []byte
-				var document int64
-				var words string
-				err := rows.Scan(&entity, &document, &words)
-				if err == nil && len(entity) == 16 {
-					each(entity, document, words)
-				}
-				return err
-			})
+		matches, args, err := tx.store.dialect.matches(tx, kind.scope(f.LibraryID), terms, limit)
+		if err != nil {
+			return err
+		}
+		return tx.each(`SELECT d.entity_id, d.document, d.words FROM (`+matches+`) i JOIN search_documents d ON d.document = i.document`, args, func(rows *sql.Rows) error {
+			var entity []byte
+			var document int64
+			var words string
+			err := rows.Scan(&entity, &document, &words)
+			if err == nil && len(entity) == 16 {
+				each(entity, document, words)
+			}
+			return err
+		})
 	}
 	if len(terms) > 1 { // all words at once, which the newest of each may not show
 		err := documents(assetDocument, terms, SearchPopulation, func(entity []byte, document int64, words string) {

@@ -37,8 +37,7 @@ var sqliteDialect = dialect{
 	searchValues:   func(scope, words string) []any { return []any{scope, words} },
 	unindexed: `SELECT (SELECT COUNT(*) FROM search_documents WHERE document NOT IN (SELECT id FROM search_index_docsize)) +
 		(SELECT COUNT(*) FROM search_index_docsize WHERE id NOT IN (SELECT document FROM search_documents))`,
-	searchMatches: `SELECT rowid AS document FROM search_index WHERE search_index MATCH $1 ORDER BY rowid DESC LIMIT $2`,
-	searchExpression: func(scope string, terms []search.Term) string {
+	matches: func(_ *Tx, scope string, terms []search.Term, limit int) (string, []any, error) {
 		// Words hold letters and digits only, so quotes need no escape.
 		text := `scope : "` + scope + `"`
 		for _, term := range terms {
@@ -47,7 +46,7 @@ var sqliteDialect = dialect{
 				text += " *"
 			}
 		}
-		return text
+		return `SELECT rowid AS document FROM search_index WHERE search_index MATCH $1 ORDER BY rowid DESC LIMIT $2`, []any{text, limit}, nil
 	},
 	integrity: `PRAGMA quick_check`,
 	load:      insertRows,
