@@ -97,10 +97,14 @@ func (s *Store) Check(ctx context.Context) (problems []string, err error) {
 		if tx.store.dialect.integrity != "" {
 			// The check of SQLite's full-text index goes by what the connection last read of
 			// the index's structure, which others may have changed; a search reads it anew.
-			if err := tx.each(tx.store.dialect.searchMatches, []any{"x", 1}, func(*sql.Rows) error { return nil }); err != nil {
+			text, args, err := tx.store.dialect.matches(tx, "nobody", nil, 1)
+			if err == nil {
+				err = tx.each(text, args, func(*sql.Rows) error { return nil })
+			}
+			if err != nil {
 				return fmt.Errorf("check the file: %w", err)
 			}
-			err := tx.each(tx.store.dialect.integrity, nil, func(rows *sql.Rows) error {
+			err = tx.each(tx.store.dialect.integrity, nil, func(rows *sql.Rows) error {
 				var problem string
 				err := rows.Scan(&problem)
 				if problem != "ok" {
