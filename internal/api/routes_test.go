@@ -12,7 +12,7 @@ import (
 var Public = map[string]string{
 	"GET /api/server/ping":                          "tells only that a server is there",
 	"GET /healthz":                                  "tells only that the process answers",
-	"GET /readyz":                                   "tells only whether requests should be sent here",
+	"GET /readyz":                                   "tells which parts answer, not why one does not",
 	"GET /openapi.json":                             "is the same for everybody",
 	"GET /media/{version}/{variant}/{name}":         "the signature in the URL is the credential",
 	"GET /api/oauth/auth-url":                       "begins a sign-in",

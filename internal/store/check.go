@@ -95,7 +95,16 @@ func (s *Store) Check(ctx context.Context) (problems []string, err error) {
 	err = s.Read(ctx, func(tx *Tx) error {
 		problems = nil
 		if tx.store.dialect.integrity != "" {
-			err := tx.each(tx.store.dialect.integrity, nil, func(rows *sql.Rows) error {
+			// The check of SQLite's full-text index goes by what the connection last read of
+			// the index's structure, which others may have changed; a search reads it anew.
+			text, args, err := tx.store.dialect.matches(tx, "nobody", nil, 1)
+			if err == nil {
+				err = tx.each(text, args, func(*sql.Rows) error { return nil })
+			}
+			if err != nil {
+				return fmt.Errorf("check the file: %w", err)
+			}
+			err = tx.each(tx.store.dialect.integrity, nil, func(rows *sql.Rows) error {
 				var problem string
 				err := rows.Scan(&problem)
 				if problem != "ok" {
