@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -30,6 +31,7 @@ func Engine() string {
 // cluster is a PostgreSQL server.
 type cluster struct {
 	folder   string // of its socket
+	address  string // host:port
 	mu       sync.Mutex
 	made     int
 	template string // a database that new ones are copies of
@@ -58,8 +60,29 @@ func Postgres(t testing.TB, prepare func(url string) error) string {
 	return c.url(name)
 }
 
+// PostgresThrough is Postgres for an empty database, by way of a cable.
+func PostgresThrough(t testing.TB) (url string, cable *Cable) {
+	t.Helper()
+	c, err := postgres()
+	if err != nil {
+		t.Fatal(err)
+	}
+	name, err := c.newDatabase(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := c.exec("DROP DATABASE " + name + " WITH (FORCE)"); err != nil {
+			t.Error(err)
+		}
+	})
+	cable = Proxy(t, c.address)
+	return "postgres://banksia@" + cable.Address + "/" + name + "?sslmode=disable", cable
+}
+
 func (c *cluster) url(database string) string {
-	query := url.Values{"host": {c.folder}, "user": {"banksia"}}
+	_, port, _ := strings.Cut(c.address, ":")
+	query := url.Values{"host": {c.folder}, "port": {port}, "user": {"banksia"}}
 	return "postgres:///" + database + "?" + query.Encode()
 }
 
@@ -94,8 +117,8 @@ func (c *cluster) exec(text string) error {
 	return errors.Join(err, connection.Close(ctx))
 }
 
-// startPostgres makes a server that listens on a socket in its own folder. It does
-// not wait for the disk, since its data need not outlive the tests.
+// startPostgres makes a server that trusts whoever connects: it listens on a socket
+// in its own folder, and on a loopback port for the sake of cables. It does not wait for the disk, since its data need not outlive the tests.
 func startPostgres() (*cluster, error) {
 	programs, err := filepath.Glob("/usr/lib/postgresql/*/bin")
 	if len(programs) == 0 {
@@ -117,7 +140,11 @@ func startPostgres() (*cluster, error) {
 		return nil, fmt.Errorf("initdb: %w: %s", err, output)
 	}
 	c := &cluster{folder: folder}
-	err = start(folder, credential, func() error { return c.exec("SELECT 1") }, []string{"LC_ALL=C.UTF-8"}, filepath.Join(newest, "postgres"), "-D", data, "-k", folder, "-c", "listen_addresses=",
+	if c.address, err = freeAddress(); err != nil {
+		return nil, err
+	}
+	host, port, _ := strings.Cut(c.address, ":")
+	err = start(folder, credential, func() error { return c.exec("SELECT 1") }, []string{"LC_ALL=C.UTF-8"}, filepath.Join(newest, "postgres"), "-D", data, "-k", folder, "-p", port, "-c", "listen_addresses="+host,
 		"-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off", "-c", "max_connections=300", "-c", "shared_buffers=64MB", "-c", "autovacuum_naptime=10s")
 	return c, err
 }
