@@ -76,11 +76,12 @@ fmt: ## format the Go files
 bench: $(PLACES) ## run the Go benchmarks
 	go test -run xxx -bench . ./...
 
-load: ## measure import and upload against the tools' own speed
+load: ## measure import, upload, both engines side by side, and three nodes
 	@scripts/install build run load
 	@$(MAKE) --no-print-directory build
 	scripts/bench-import
 	scripts/bench-upload
+	scripts/bench-engines
 
 fuzz: $(PLACES) ## run each fuzz target for ten seconds
 	@for package in $$(go list ./...); do \
