@@ -108,6 +108,9 @@ func slotsOf(t *testing.T, o spec.Operation, inputs spec.Parameters) (slots []sl
 	}
 	for _, name := range inputs.PathValues {
 		add("path", name)
+		if name == "task_id" { // which has a second name
+			slots = append(slots, slot{"path", name, "delivery_id"})
+		}
 	}
 	for name := range inputs.Query {
 		add("query", name)
@@ -208,7 +211,7 @@ func objects(t *testing.T, s *banksiatest.Server, user banksia.UserID, library b
 	return map[string]string{
 		"asset_id": assets[0].ID.String(), "member_id": assets[1].ID.String(), "album_id": album.ID.String(), "album_asset_id": link.String(),
 		"person_id": people[0].ID.String(), "source_person_id": people[1].ID.String(), "face_id": face.ID.String(), "stack_id": stack.ID.String(),
-		"library_id": library.String(), "key_id": key.ID.String(), "task_id": task.ID.String(), "version_id": edit.ID.String(),
+		"library_id": library.String(), "key_id": key.ID.String(), "task_id": task.ID.String(), "delivery_id": task.DeliveryID, "version_id": edit.ID.String(),
 		"checksum": base64.StdEncoding.EncodeToString(assets[0].File.SHA256), "sha1": base64.StdEncoding.EncodeToString(assets[0].File.SHA1),
 	}
 }
