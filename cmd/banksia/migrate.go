@@ -40,8 +40,8 @@ func runMigrate(ctx context.Context, args []string, std stdio) error {
 	var from, to string
 	var keep bool
 	set := flag.NewFlagSet("migrate", flag.ContinueOnError)
-	config.Text(set, &from, "from", "`DATABASE` to read", config.NotEmpty)
-	config.Text(set, &to, "to", "`DATABASE` to fill", config.NotEmpty)
+	config.Text(set, &from, "from", "`DATABASE` to read", config.Database)
+	config.Text(set, &to, "to", "`DATABASE` to fill", config.Database)
 	config.Switch(set, &keep, "copy", "leave the old database in use")
 	cfg.addDataFlags(set)
 	rest, err := cfg.load(set, migrateUsage, args, std, "from", "to", "copy")
@@ -99,11 +99,8 @@ func (s *settings) databaseNamed(name string) store.Config {
 		return store.Config{Path: databaseFile(s.data)}
 	case isFile:
 		return store.Config{Path: path}
-	case store.IsPostgres(name):
-		return store.Config{URL: name}
-	default:
-		return store.Config{Path: name}
 	}
+	return store.Config{URL: name}
 }
 
 // copyProgress prints how far a copy is, a line for each table and every few seconds.
