@@ -27,6 +27,9 @@ type dialect struct {
 	// claimable ends a query of rows that other transactions may have taken: it
 	// takes those that are free and leaves out the others.
 	claimable string
+	// lockRows ends a query of rows that must stay as they are until the end of the
+	// transaction: it waits for others that are changing them.
+	lockRows string
 
 	// stream is a SELECT that is one of several in a UNION ALL, each read in an order.
 	// merged ends the UNION ALL, or a single stream, in that order, inside of a query

@@ -43,6 +43,7 @@ var postgresDialect = dialect{
 	beginWrite: "BEGIN ISOLATION LEVEL READ COMMITTED, READ WRITE",
 	lock:       `SELECT pg_advisory_xact_lock($1)`,
 	claimable:  " FOR UPDATE SKIP LOCKED",
+	lockRows:   " FOR UPDATE",
 	stream:     func(text, order string) string { return "(" + text + order + ")" },
 	merged:     func(order string) string { return order + " OFFSET 0" },
 	columns: `SELECT table_name, column_name, UPPER(data_type) FROM information_schema.columns
