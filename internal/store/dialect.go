@@ -72,6 +72,8 @@ type dialect struct {
 
 	// trouble tells what kind of error of the engine this is.
 	trouble func(error) trouble
+	// usable says what is wrong with how the database was made.
+	usable func(*Tx) error
 }
 
 // trouble is what an error of an engine means to its callers.
@@ -85,4 +87,5 @@ const (
 	busy                 // other transactions are in the way; a repeat may help
 	sealed               // everything was moved to another database
 	unreachable          // the connection ended or cannot be made; a repeat may help
+	noText               // a text holds what the engine cannot keep
 )

@@ -104,25 +104,27 @@ var postgresDialect = dialect{
 	sealTable: `CREATE OR REPLACE FUNCTION banksia_sealed() RETURNS TRIGGER LANGUAGE plpgsql AS 'BEGIN RAISE EXCEPTION USING ERRCODE = ''BKS01'', MESSAGE = ''sealed''; END';
 		CREATE TRIGGER sealed BEFORE INSERT OR UPDATE OR DELETE ON {{table}} FOR EACH ROW EXECUTE FUNCTION banksia_sealed();`,
 	trouble: func(err error) trouble {
+		if _, ok := errors.AsType[*pgconn.ConnectError](err); ok { // whatever the server said to it
+			return unreachable
+		}
 		if e, ok := errors.AsType[*pgconn.PgError](err); ok {
-			switch {
+			switch class := e.Code[:min(2, len(e.Code))]; {
 			case e.Code == "23505":
 				return duplicate
-			case strings.HasPrefix(e.Code, "53") && e.Code != "53300": // insufficient resources
+			case e.Code == "53100" || e.Code == "53400": // disk full, configured limit
 				return full
 			case e.Code == "BKS01":
 				return sealed
 			case e.Code == "25006": // read-only transaction: a standby
 				return readOnly
-			case e.Code == "40001" || e.Code == "40P01" || e.Code == "55P03": // serialization, deadlock, lock timeout
+			case class == "40" || e.Code == "55P03" || e.Code == "57014": // serialization, deadlock; timeouts of locks and statements
 				return busy
-			case e.Code == "53300" || strings.HasPrefix(e.Code, "08") || strings.HasPrefix(e.Code, "57P"): // too many connections, connection, shutdown
+			case e.Code == "22021" || e.Code == "22P05": // bytes that are no text
+				return noText
+			case e.SeverityUnlocalized == "FATAL" || class == "53" || class == "08" || class == "57" || class == "58": // resources, connection, shutdown, system
 				return unreachable
 			}
 			return otherTrouble
-		}
-		if _, ok := errors.AsType[*pgconn.ConnectError](err); ok {
-			return unreachable
 		}
 		if _, ok := errors.AsType[net.Error](err); ok && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
 			return unreachable
@@ -131,6 +133,17 @@ var postgresDialect = dialect{
 			return unreachable
 		}
 		return otherTrouble
+	},
+	usable: func(tx *Tx) error {
+		var encoding, schema string
+		err := tx.QueryRow(`SELECT getdatabaseencoding(), COALESCE(current_schema(), '')`).Scan(&encoding, &schema)
+		if err == nil && encoding != "UTF8" {
+			return fmt.Errorf("its encoding is %s; make one with CREATE DATABASE ... ENCODING 'UTF8' TEMPLATE template0", encoding)
+		}
+		if err == nil && schema == "" {
+			return errors.New("its search_path names no schema that is there")
+		}
+		return err
 	},
 }
 

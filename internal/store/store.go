@@ -70,6 +70,11 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the database: %w", err)
 	}
+	if s.dialect.usable != nil {
+		if err := s.Read(ctx, s.dialect.usable); err != nil {
+			return nil, errors.Join(fmt.Errorf("use the database: %w", err), s.Close())
+		}
+	}
 	if err := s.migrate(ctx, newestVersion); err != nil {
 		return nil, errors.Join(fmt.Errorf("migrate the database: %w", err), s.Close())
 	}
@@ -246,6 +251,8 @@ func (s *Store) explain(err error) error {
 		return &banksia.Error{Code: banksia.CodeUnavailable, Message: "The library was moved to another database.", Err: errors.Join(ErrMoved, err)}
 	case busy:
 		return errors.Join(errTurn(), err)
+	case noText:
+		return &banksia.Error{Code: banksia.CodeValidation, Message: "A text holds a character that cannot be stored.", Err: err}
 	case unreachable:
 		return &banksia.Error{Code: banksia.CodeStorage, Message: "The database cannot be reached for now.", Retry: 2 * time.Second, Err: err}
 	}
