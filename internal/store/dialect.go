@@ -62,6 +62,12 @@ type dialect struct {
 	load func(tx *Tx, table string, columns []Column, rows [][]any) error
 	// afterLoad is a script for when all tables have been loaded.
 	afterLoad string
+	// emptyTables is a script that removes all rows of tables, each before those that
+	// its rows refer to, and of the index.
+	emptyTables func(names []string) string
+	// takeTime is a script that lifts, for this transaction, the limits of time that
+	// the server has for others; "" where it has none.
+	takeTime string
 	// closeTables keeps other transactions from changing tables (%s: their names)
 	// until the end of this one; "" where beginWrite does.
 	closeTables string

@@ -99,7 +99,11 @@ var postgresDialect = dialect{
 			return err
 		})
 	},
-	afterLoad:   `SELECT setval(pg_get_serial_sequence('search_documents', 'document'), GREATEST(1, (SELECT MAX(document) FROM search_documents))); ANALYZE;`,
+	afterLoad: `SELECT setval(pg_get_serial_sequence('search_documents', 'document'), GREATEST(1, (SELECT MAX(document) FROM search_documents))); ANALYZE;`,
+	emptyTables: func(names []string) string {
+		return `TRUNCATE ` + strings.Join(names, ", ") + `, search_index`
+	},
+	takeTime:    `SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0`,
 	closeTables: `LOCK TABLE %s IN SHARE MODE`,
 	sealTable: `CREATE OR REPLACE FUNCTION banksia_sealed() RETURNS TRIGGER LANGUAGE plpgsql AS 'BEGIN RAISE EXCEPTION USING ERRCODE = ''BKS01'', MESSAGE = ''sealed''; END';
 		CREATE TRIGGER sealed BEFORE INSERT OR UPDATE OR DELETE ON {{table}} FOR EACH ROW EXECUTE FUNCTION banksia_sealed();`,
@@ -188,7 +192,10 @@ func (s *Store) openPostgres(cfg Config) error {
 	}
 	settings.RuntimeParams["lock_timeout"] = strconv.FormatInt(cfg.Patience.Milliseconds(), 10)
 	// A transaction whose node is gone must not hold its turn for long.
-	settings.RuntimeParams["idle_in_transaction_session_timeout"] = strconv.FormatInt((2 * time.Minute).Milliseconds(), 10)
+	const idleTimeout = "idle_in_transaction_session_timeout"
+	if settings.RuntimeParams[idleTimeout] == "" {
+		settings.RuntimeParams[idleTimeout] = strconv.FormatInt((2 * time.Minute).Milliseconds(), 10)
+	}
 	// Every order that a page needs is that of an index; the planner, which thinks of
 	// all rows where only the first are read, would rather sort a library.
 	for _, name := range []string{"enable_sort", "enable_incremental_sort", "jit"} {
@@ -202,10 +209,10 @@ func (s *Store) openPostgres(cfg Config) error {
 	if settings.ConnectTimeout == 0 {
 		settings.ConnectTimeout = 5 * time.Second
 	}
-	s.writer = newPool(stdlib.OpenDB(*settings), cfg.Writers, s.dialect.beginWrite)
+	s.writer = newPool(stdlib.OpenDB(*settings.Copy()), cfg.Writers, s.dialect.beginWrite)
 	// Readers wait inside of a transaction, which sees nothing and holds nothing
 	// before its first statement.
-	delete(settings.RuntimeParams, "idle_in_transaction_session_timeout")
+	settings.RuntimeParams[idleTimeout] = "0"
 	s.readers = newPool(stdlib.OpenDB(*settings), cfg.Readers, s.dialect.beginRead)
 	s.readers.renew = "ROLLBACK AND CHAIN"
 	return nil

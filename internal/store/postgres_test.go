@@ -86,6 +86,23 @@ func TestTroubleOfPostgres(t *testing.T) {
 	}
 }
 
+// A writer that stops in the middle, because its node was paused or cut off, does not
+// keep others waiting for long; readers wait inside of transactions as long as they
+// like.
+func TestIdleTransactions(t *testing.T) {
+	t.Parallel()
+	cfg := emptyPostgres(t)
+	administer(t, cfg.URL, `ALTER DATABASE {{name}} SET idle_in_transaction_session_timeout = '10s'`)
+	s := openWith(t, cfg)
+	var writer, reader string
+	show := func(to *string) func(*Tx) error {
+		return func(tx *Tx) error { return tx.QueryRow(`SHOW idle_in_transaction_session_timeout`).Scan(to) }
+	}
+	if err := errors.Join(s.Write(t.Context(), show(&writer)), s.Read(t.Context(), show(&reader))); err != nil || writer != "2min" || reader != "0" {
+		t.Errorf("writers may idle for %s, readers for %s, %v", writer, reader, err)
+	}
+}
+
 // A standby answers reads; changes are to be repeated.
 func TestReadOnlyPostgres(t *testing.T) {
 	t.Parallel()

@@ -47,7 +47,10 @@ type Config struct {
 	// Process names this process to others that use the database at the same time;
 	// "": a name at random with URL, and none with Path, where there is one process at
 	// a time and takes over what the one before has left.
-	Process  string
+	Process string
+	// Target says that the database is to be filled by Copy, so that one which a copy
+	// that was cut off has left is no error.
+	Target   bool
 	Observer Observer // nil: nobody
 }
 
@@ -78,7 +81,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if err := s.migrate(ctx, newestVersion); err != nil {
 		return nil, errors.Join(fmt.Errorf("migrate the database: %w", err), s.Close())
 	}
-	if err := s.refuseCopies(ctx); err != nil {
+	if err := s.refuseCopies(ctx, cfg.Target); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
