@@ -269,7 +269,9 @@ func installDatabase(ctx context.Context, cfg *settings, file string, std stdio)
 		return err
 	}
 	defer from.Close()
-	to, err := openStore(ctx, cfg, nil)
+	target := cfg.database()
+	target.Target = true
+	to, err := store.Open(ctx, target)
 	if err != nil {
 		return err
 	}

@@ -25,7 +25,8 @@ blobs copy.
 Servers may run on the old database meanwhile. They go on answering reads and refuse
 changes with 503 and Retry-After, which clients repeat. Once the move is complete
 the old database refuses changes for good: start the servers with the new one. When
-the move is cut off, the old database is as it was.
+the move is cut off, the old database is as it was, and no server starts on the new
+one; the same command begins anew.
 
 With --copy the old database stays in use; what changes while the copy is made may
 not be in it.
@@ -72,7 +73,11 @@ func runMigrate(ctx context.Context, args []string, std stdio) error {
 		return fmt.Errorf("the database to read: %w", err)
 	}
 	defer a.Close()
+	target.Target = true
 	b, err := store.Open(ctx, target)
+	if errors.Is(err, store.ErrMoved) {
+		return fmt.Errorf("the database to fill: %w; give an empty one", err)
+	}
 	if err != nil {
 		return fmt.Errorf("the database to fill: %w", err)
 	}
