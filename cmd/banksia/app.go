@@ -142,6 +142,9 @@ func (a *app) answering() http.Handler {
 func openStore(ctx context.Context, cfg *settings, observer store.Observer) (*store.Store, error) {
 	database := cfg.database()
 	database.Observer = observer
+	if err := makeForOwner(database.Path); err != nil {
+		return nil, err
+	}
 	s, err := store.Open(ctx, database)
 	if errors.Is(err, store.ErrNewerDatabase) {
 		return nil, fmt.Errorf("%w; start that version again (this is %s), nothing was changed", err, version)

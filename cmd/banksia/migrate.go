@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/url"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -51,6 +52,11 @@ func runMigrate(ctx context.Context, args []string, std stdio) error {
 	if len(rest) > 0 || from == "" || to == "" {
 		return &usageError{set.Name(), errors.New("give --from and --to, and nothing else")}
 	}
+	for _, name := range []string{from, to} {
+		if !store.IsPostgres(name) && strings.Contains(name, "://") {
+			return &usageError{set.Name(), errors.New("a database is postgres://..., sqlite or sqlite:PATH")}
+		}
+	}
 	source, target := cfg.databaseNamed(from), cfg.databaseNamed(to)
 	if source.Path == target.Path && source.URL == target.URL {
 		return &usageError{set.Name(), errors.New("--from and --to are the same database")}
@@ -67,11 +73,19 @@ func runMigrate(ctx context.Context, args []string, std stdio) error {
 		}
 		defer lock.Close()
 	}
+	if target.Path != "" {
+		if _, err := os.Stat(filepath.Dir(target.Path)); err != nil {
+			return fmt.Errorf("the database to fill: %w", err)
+		}
+	}
 	a, err := store.Open(ctx, source)
 	if err != nil {
 		return fmt.Errorf("the database to read: %w", err)
 	}
 	defer a.Close()
+	if err := makeForOwner(target.Path); err != nil {
+		return err
+	}
 	b, err := store.Open(ctx, target)
 	if err != nil {
 		return fmt.Errorf("the database to fill: %w", err)
