@@ -294,7 +294,7 @@ func runRestore(ctx context.Context, args []string, std stdio) error {
 	}
 	lock, err := lockFolder(cfg.data)
 	if err != nil {
-		return err
+		return explainInUse(cfg.data, err)
 	}
 	defer lock.Close()
 	if cfg.databaseURL == "" {
@@ -345,7 +345,12 @@ func installDatabase(ctx context.Context, cfg *settings, file string, std stdio)
 	if err != nil {
 		return err
 	}
-	return errors.Join(store.Copy(ctx, from, to, store.CopyOptions{Progress: copyProgress(std.err)}), to.Close())
+	defer to.Close()
+	err = store.Copy(ctx, from, to, store.CopyOptions{Progress: copyProgress(std.err)})
+	if errors.Is(err, store.ErrNotEmpty) {
+		err = errors.New("there is a library in the database already; restore into an empty one")
+	}
+	return err
 }
 
 // moveFile moves a file to a new place, whole or not at all, also to another disk.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"io/fs"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -142,6 +143,51 @@ func TestBackupMistakes(t *testing.T) {
 	for _, verb := range [][]string{{"backup", "verify"}, {"restore"}} {
 		args := append(verb, "backups", "--snapshot", "2020", "--data", "new")
 		if status, _, problem := p.run(t, args...); status != 1 || !strings.Contains(problem, `no backup "2020" in backups`) || !strings.Contains(problem, "backup list") {
+			t.Errorf("%q: %d %s", args, status, problem)
+		}
+	}
+}
+
+// What an operator mistypes about PostgreSQL is a sentence, without the password.
+func TestDatabaseMistakes(t *testing.T) {
+	t.Parallel()
+	p := newWorkspace(t)
+	database := services.Postgres(t, nil)
+	with := func(name, value string) string {
+		u, err := url.Parse(database)
+		if err != nil {
+			t.Fatal(err)
+		}
+		query := u.Query()
+		query.Set(name, value)
+		query.Set("password", "a-secret")
+		u.RawQuery = query.Encode()
+		return u.String()
+	}
+	for _, test := range []struct{ database, says string }{
+		{with("user", "nobody"), "PostgreSQL refuses the user or the password"},
+		{with("dbname", "missing"), "make it first"},
+		{with("host", p.dir), "PostgreSQL cannot be reached; is it running"},
+	} {
+		for _, args := range [][]string{
+			{"serve", "--listen", "127.0.0.1:0", "--database-url", test.database},
+			{"check", "--database-url", test.database},
+			{"migrate", "--from", test.database, "--to", "sqlite"},
+		} {
+			status, out, problem := p.run(t, args...)
+			if status != 1 || !strings.Contains(problem, test.says) || strings.Contains(out+problem, "a-secret") || strings.Count(problem, "\n") > 1 {
+				t.Errorf("%q: %d %s%s; want %s", args, status, out, problem, test.says)
+			}
+		}
+	}
+	p.mustRun(t, "keys", "create", "--name", "phone", "--database-url", database)
+	p.mustRun(t, "keys", "create", "--name", "phone")
+	p.mustRun(t, "backup", "backups")
+	for _, args := range [][]string{
+		{"migrate", "--from", "sqlite", "--to", database},
+		{"restore", "backups", "--data", "new", "--database-url", database},
+	} {
+		if status, _, problem := p.run(t, args...); status != 1 || !strings.Contains(problem, "there is a library in the database") || !strings.Contains(problem, "empty one") {
 			t.Errorf("%q: %d %s", args, status, problem)
 		}
 	}

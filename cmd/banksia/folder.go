@@ -56,6 +56,14 @@ func lockFolder(folder string) (*os.File, error) {
 	return file, nil
 }
 
+// explainInUse adds what to do when lockFolder fails with errInUse.
+func explainInUse(folder string, err error) error {
+	if errors.Is(err, errInUse) {
+		return fmt.Errorf("%w (%s); stop it first, or name another with --data", err, folder)
+	}
+	return err
+}
+
 // lockBlobs takes the lock of the folder of originals, which may be a link that
 // another data folder has as well: a server sweeps what it takes for the remains of
 // its own uploads.

@@ -44,7 +44,7 @@ func runMigrate(ctx context.Context, args []string, std stdio) error {
 	config.Text(set, &from, "from", "`DATABASE` to read", config.NotEmpty)
 	config.Text(set, &to, "to", "`DATABASE` to fill", config.NotEmpty)
 	config.Switch(set, &keep, "copy", "leave the old database in use")
-	cfg.addDataFlags(set)
+	cfg.addFolderFlags(set)
 	rest, err := cfg.load(set, migrateUsage, args, std, "from", "to", "copy")
 	if err != nil {
 		return err
@@ -69,7 +69,7 @@ func runMigrate(ctx context.Context, args []string, std stdio) error {
 	if target.Path == databaseFile(cfg.data) {
 		lock, err := lockFolder(cfg.data)
 		if err != nil {
-			return err
+			return explainInUse(cfg.data, err)
 		}
 		defer lock.Close()
 	}
@@ -80,7 +80,7 @@ func runMigrate(ctx context.Context, args []string, std stdio) error {
 	}
 	a, err := store.Open(ctx, source)
 	if err != nil {
-		return fmt.Errorf("the database to read: %w", err)
+		return fmt.Errorf("the database to read: %w", explainDatabase(err))
 	}
 	defer a.Close()
 	if err := makeForOwner(target.Path); err != nil {
@@ -88,7 +88,7 @@ func runMigrate(ctx context.Context, args []string, std stdio) error {
 	}
 	b, err := store.Open(ctx, target)
 	if err != nil {
-		return fmt.Errorf("the database to fill: %w", err)
+		return fmt.Errorf("the database to fill: %w", explainDatabase(err))
 	}
 	defer b.Close()
 	options := store.CopyOptions{Progress: copyProgress(std.out)}
@@ -96,7 +96,10 @@ func runMigrate(ctx context.Context, args []string, std stdio) error {
 		options.MoveTo = withoutPassword(target)
 	}
 	begin := time.Now()
-	if err := store.Copy(ctx, a, b, options); err != nil {
+	switch err := store.Copy(ctx, a, b, options); {
+	case errors.Is(err, store.ErrNotEmpty):
+		return errors.New("there is a library in the database to fill; name an empty one")
+	case err != nil:
 		return err
 	}
 	fmt.Fprintf(std.out, "Every row was copied and compared, in %s.\n", time.Since(begin).Round(time.Millisecond))
