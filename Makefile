@@ -8,8 +8,8 @@ GOFMT := $(shell go env GOROOT 2>/dev/null)/bin/gofmt
 SOURCES := cmd internal $(wildcard *.go)
 PLACES := internal/place/data/places.bin
 
-# Packages whose tests also run under the race detector: those that share state
-# between goroutines. The others would double the time and find nothing.
+# Packages whose tests run under the race detector: those that share state between
+# goroutines. For the others it would take time and find nothing.
 RACE := ./internal/task ./internal/catalog ./internal/auth ./internal/blob/... ./internal/api
 
 # Packages whose tests also run on PostgreSQL: those that speak SQL, and the API.
@@ -41,9 +41,9 @@ check: $(PLACES)
 	@unformatted=$$($(GOFMT) -l $(SOURCES)) && [ -z "$$unformatted" ] || { echo "make fmt would change: $$unformatted"; exit 1; }
 	go vet ./...
 	go tool staticcheck ./...
-	go test -timeout 12m ./...
-	BANKSIA_TEST_ENGINE=postgres go test -timeout 12m $(ENGINES)
+	go test -timeout 12m $$(go list ./... | grep -vxFf <(go list $(RACE)))
 	go test -race -timeout 12m $(RACE)
+	BANKSIA_TEST_ENGINE=postgres go test -timeout 12m $(ENGINES)
 	@echo "All tests passed."
 
 verify: ## check generated files and the OpenAPI document against their sources
@@ -66,11 +66,12 @@ fmt: ## format the Go files
 bench: $(PLACES) ## run the Go benchmarks
 	go test -run xxx -bench . ./...
 
-load: ## measure import and upload against the tools' own speed
+load: ## measure import, upload, both engines side by side, and three nodes
 	@scripts/install build run load
 	@$(MAKE) --no-print-directory build
 	scripts/bench-import
 	scripts/bench-upload
+	scripts/bench-engines
 
 fuzz: $(PLACES) ## run each fuzz target for ten seconds
 	@for package in $$(go list ./...); do \
