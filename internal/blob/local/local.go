@@ -32,7 +32,7 @@ func Open(root string) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{root: root, durable: map[string]struct{}{}}
-	if err := os.MkdirAll(s.TempDir(), 0o700); err != nil {
+	if err := makeFolder(s.TempDir()); err != nil {
 		return nil, fmt.Errorf("open blob folder: %w", err)
 	}
 	if err := syncFolder(root); err != nil {
@@ -110,9 +110,12 @@ func (s *Store) rename(key blob.Key, from string) error {
 	_, known := s.durable[folder]
 	s.mu.Unlock()
 	if !known {
-		if err := os.MkdirAll(filepath.Dir(to), 0o700); err != nil {
+		if err := makeFolder(filepath.Dir(to)); err != nil {
 			return err
 		}
+	}
+	if err := GiveToOwnerOf(s.root, from); err != nil {
+		return err
 	}
 	if err := os.Rename(from, to); err != nil {
 		return err
