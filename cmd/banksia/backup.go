@@ -280,7 +280,7 @@ func installDatabase(ctx context.Context, cfg *settings, file string, std stdio)
 func moveFile(from, to string) error {
 	folder := filepath.Dir(to)
 	if err := os.Rename(from, to); err == nil {
-		return syncFolder(folder)
+		return blob.SyncFolder(folder)
 	}
 	source, err := os.Open(from)
 	if err != nil {
@@ -302,15 +302,7 @@ func moveFile(from, to string) error {
 	if err := os.Rename(target.Name(), to); err != nil {
 		return err
 	}
-	return syncFolder(folder)
-}
-
-func syncFolder(path string) error {
-	folder, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(folder.Sync(), folder.Close())
+	return blob.SyncFolder(folder)
 }
 
 // throttle lets something happen every two seconds.

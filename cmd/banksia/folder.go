@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"syscall"
 	"time"
+
+	"github.com/banksia-photos/banksia/internal/blob"
 )
 
 // The data folder holds:
@@ -34,7 +36,7 @@ var errInUse = errors.New("another banksia runs on this data folder")
 // lockFolder makes the data folder if needed and takes its lock, which ends with
 // the process, however it ends. It fails with errInUse when somebody has it.
 func lockFolder(folder string) (*os.File, error) {
-	if err := os.MkdirAll(folder, 0o700); err != nil {
+	if err := blob.MakeFolder(folder); err != nil {
 		return nil, explainAccess("make the data folder", err)
 	}
 	file, err := os.OpenFile(filepath.Join(folder, "lock"), os.O_CREATE|os.O_RDWR, 0o600)

@@ -12,7 +12,11 @@
 //     neither waits for the other.
 //   - That a file is durable says nothing of its entry, nor the other way round.
 //
-// Journals of real file systems lose less. Times, modes and owners are not modelled:
+// Journals of real file systems lose less: all changes of entries of all folders are
+// durable in their order, at least up to the last one about whatever was synced.
+// LosePower has both.
+//
+// Times, modes and owners are not modelled:
 // they are never lost. What is written through a shared memory mapping reaches the
 // file when the kernel likes, and is neither counted nor refused.
 package faultfs
@@ -40,10 +44,13 @@ type FS struct {
 	nodes    []*node // by number; the first is nobody
 	listings map[uint64][]fuse.DirEntry
 	changes  int
-	crashAt  int
-	onCrash  func()
-	crashed  bool
-	troubles []fault
+	records  int // changes of entries
+	// committed is how many of the records a journal has made durable.
+	committed int
+	crashAt   int
+	onCrash   func()
+	crashed   bool
+	troubles  []fault
 }
 
 // Trouble is a way in which a disk fails.
@@ -68,6 +75,9 @@ type fault struct {
 
 // Mount makes the file system appear at an empty folder, holding a copy of another
 // one, all of it durable; "": nothing. Close must be called.
+//
+// This process serves the file system, so it must not start others in a folder of it:
+// until they run they hold up the Go scheduler.
 func Mount(at, from string) (*FS, error) {
 	f := &FS{RawFileSystem: fuse.NewDefaultRawFileSystem(), folder: at, nodes: make([]*node, 1), listings: map[uint64][]fuse.DirEntry{}}
 	f.add(nil, "", syscall.S_IFDIR|0o700)
@@ -120,7 +130,14 @@ func (f *FS) CrashAt(n int, end func()) {
 	f.crashAt, f.onCrash = f.changes+n, end
 }
 
-// Crashed tells whether the change of CrashAt has come.
+// Crash lets no change through from now on.
+func (f *FS) Crash() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.crashed = true
+}
+
+// Crashed tells whether no change is made any more.
 func (f *FS) Crashed() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -221,9 +238,9 @@ func (f *FS) load(n *node, from string) error {
 			return err
 		}
 		child.modified = info.ModTime()
-		child.sync()
+		f.sync(child)
 	}
-	n.sync()
+	f.sync(n)
 	return nil
 }
 
@@ -236,11 +253,11 @@ func (f *FS) Keep(to string) error {
 }
 
 // LosePower writes what a power cut leaves into a new folder. The seed decides what
-// of it happens to be durable.
-func (f *FS) LosePower(to string, seed uint64) error {
+// of it happens to be durable; journal: as journals keep it, not as POSIX promises.
+func (f *FS) LosePower(to string, seed uint64, journal bool) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	chance := newChance(seed)
+	chance := f.newChance(seed, journal)
 	w := writer{written: map[*node]string{}, content: chance.content, entries: chance.entries}
 	return w.write(f.nodes[fuse.FUSE_ROOT_ID], to)
 }

@@ -60,12 +60,12 @@ func seen(t *testing.T, folder string) string {
 }
 
 // outcomes are what power cuts with different seeds leave, sorted.
-func outcomes(t *testing.T, f *FS) []string {
+func outcomes(t *testing.T, f *FS, journal bool) []string {
 	t.Helper()
 	found := map[string]*node{}
 	for seed := range uint64(100) {
 		to := filepath.Join(t.TempDir(), "cut")
-		must(t, f.LosePower(to, seed))
+		must(t, f.LosePower(to, seed, journal))
 		found[seen(t, to)] = nil
 	}
 	return sortedNames(found)
@@ -74,53 +74,69 @@ func outcomes(t *testing.T, f *FS) []string {
 func TestPowerCut(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct {
-		do   func(in func(string) string) error
-		want []string
+		do      func(in func(string) string) error
+		want    []string
+		journal []string // what a journal leaves; nil: the same
 	}{
-		"nothing is done": {func(in func(string) string) error { return nil }, []string{"old/kept=kept"}},
+		"nothing is done": {func(in func(string) string) error { return nil }, []string{"old/kept=kept"}, nil},
 		"file and folder synced": {func(in func(string) string) error {
 			return errors.Join(write(in("new"), "a"), syncPath(in("new")), syncPath(in("")))
-		}, []string{"new=a old/kept=kept"}},
+		}, []string{"new=a old/kept=kept"}, nil},
 		"nothing synced": {func(in func(string) string) error { return write(in("new"), "a") },
-			[]string{"new= old/kept=kept", "new=a old/kept=kept", "old/kept=kept"}},
+			[]string{"new= old/kept=kept", "new=a old/kept=kept", "old/kept=kept"}, nil},
 		"only the file synced": {func(in func(string) string) error {
 			return errors.Join(write(in("new"), "a"), syncPath(in("new")))
-		}, []string{"new=a old/kept=kept", "old/kept=kept"}},
+		}, []string{"new=a old/kept=kept", "old/kept=kept"}, []string{"new=a old/kept=kept"}},
 		"only the folder synced": {func(in func(string) string) error {
 			return errors.Join(write(in("new"), "a"), syncPath(in("")))
-		}, []string{"new= old/kept=kept", "new=a old/kept=kept"}},
+		}, []string{"new= old/kept=kept", "new=a old/kept=kept"}, nil},
 		"a new folder without its parent": {func(in func(string) string) error {
 			return errors.Join(os.Mkdir(in("sub"), 0o700), write(in("sub/new"), "a"), syncPath(in("sub/new")), syncPath(in("sub")))
-		}, []string{"old/kept=kept", "old/kept=kept sub/new=a"}},
+		}, []string{"old/kept=kept", "old/kept=kept sub/new=a"}, []string{"old/kept=kept sub/new=a"}},
 		"overwritten": {func(in func(string) string) error { return write(in("old/kept"), "next") },
-			[]string{"old/kept=", "old/kept=kept", "old/kept=next"}},
+			[]string{"old/kept=", "old/kept=kept", "old/kept=next"}, nil},
 		"replaced by a move": {func(in func(string) string) error {
 			return errors.Join(write(in("old/new"), "next"), syncPath(in("old/new")), os.Rename(in("old/new"), in("old/kept")))
-		}, []string{"old/kept=kept", "old/kept=kept old/new=next", "old/kept=next"}},
+		}, []string{"old/kept=kept", "old/kept=kept old/new=next", "old/kept=next"}, []string{"old/kept=kept old/new=next", "old/kept=next"}},
 		"replaced by a move that is synced": {func(in func(string) string) error {
 			return errors.Join(write(in("old/new"), "next"), syncPath(in("old/new")), os.Rename(in("old/new"), in("old/kept")), syncPath(in("old")))
-		}, []string{"old/kept=next"}},
+		}, []string{"old/kept=next"}, nil},
 		"moved to another folder": {func(in func(string) string) error { return os.Rename(in("old/kept"), in("kept")) },
-			[]string{"", "kept=kept", "kept=kept old/kept=kept", "old/kept=kept"}},
+			[]string{"", "kept=kept", "kept=kept old/kept=kept", "old/kept=kept"}, []string{"kept=kept", "old/kept=kept"}},
 		"moved to another folder, which is synced": {func(in func(string) string) error {
 			return errors.Join(os.Rename(in("old/kept"), in("kept")), syncPath(in("")))
-		}, []string{"kept=kept", "kept=kept old/kept=kept"}},
-		"removed":            {func(in func(string) string) error { return os.Remove(in("old/kept")) }, []string{"", "old/kept=kept"}},
-		"removed and synced": {func(in func(string) string) error { return errors.Join(os.Remove(in("old/kept")), syncPath(in("old"))) }, []string{""}},
+		}, []string{"kept=kept", "kept=kept old/kept=kept"}, []string{"kept=kept"}},
+		"removed":            {func(in func(string) string) error { return os.Remove(in("old/kept")) }, []string{"", "old/kept=kept"}, nil},
+		"removed and synced": {func(in func(string) string) error { return errors.Join(os.Remove(in("old/kept")), syncPath(in("old"))) }, []string{""}, nil},
 		"entries in their order": {func(in func(string) string) error {
 			return errors.Join(write(in("1"), ""), write(in("2"), ""), os.Remove(in("1")))
-		}, []string{"1= 2= old/kept=kept", "1= old/kept=kept", "2= old/kept=kept", "old/kept=kept"}},
+		}, []string{"1= 2= old/kept=kept", "1= old/kept=kept", "2= old/kept=kept", "old/kept=kept"}, nil},
+		"another folder synced": {func(in func(string) string) error {
+			return errors.Join(write(in("new"), ""), syncPath(in("old")))
+		}, []string{"new= old/kept=kept", "old/kept=kept"}, nil},
+		"another folder with a later change synced": {func(in func(string) string) error {
+			return errors.Join(write(in("new"), ""), write(in("old/new"), ""), syncPath(in("old")))
+		}, []string{"new= old/kept=kept old/new=", "old/kept=kept old/new="}, []string{"new= old/kept=kept old/new="}},
+		"two folders in their order": {func(in func(string) string) error {
+			return errors.Join(write(in("new"), ""), os.Remove(in("old/kept")))
+		}, []string{"", "new=", "new= old/kept=kept", "old/kept=kept"}, []string{"new=", "new= old/kept=kept", "old/kept=kept"}},
 		"linked": {func(in func(string) string) error {
 			return errors.Join(os.Link(in("old/kept"), in("also")), syncPath(in("")), os.Remove(in("old/kept")), syncPath(in("old")))
-		}, []string{"also=kept"}},
+		}, []string{"also=kept"}, nil},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			f := mount(t)
 			must(t, test.do(func(name string) string { return filepath.Join(f.folder, name) }))
-			if got := outcomes(t, f); !slices.Equal(got, test.want) {
+			if got := outcomes(t, f, false); !slices.Equal(got, test.want) {
 				t.Errorf("a power cut leaves %q, want %q", got, test.want)
+			}
+			if test.journal == nil {
+				test.journal = test.want
+			}
+			if got := outcomes(t, f, true); !slices.Equal(got, test.journal) {
+				t.Errorf("with a journal a power cut leaves %q, want %q", got, test.journal)
 			}
 		})
 	}
@@ -140,7 +156,7 @@ func TestTornWrite(t *testing.T) {
 	mixed := 0
 	for seed := range uint64(50) {
 		to := filepath.Join(t.TempDir(), "cut")
-		must(t, f.LosePower(to, seed))
+		must(t, f.LosePower(to, seed, false))
 		content, err := os.ReadFile(filepath.Join(to, "torn"))
 		must(t, err)
 		if len(content) != 16384 || bytes.ContainsRune(content[:1000], 'b') || bytes.ContainsRune(content[10000:], 'b') {

@@ -24,9 +24,10 @@ type node struct {
 
 	entries  map[string]*node
 	fixed    map[string]*node
-	recorded []entryChange // since the last sync
+	recorded []record // since the last sync
 
 	target string
+	last   int // the number of the last record about it
 }
 
 // dataChange is a write, or a cut to a length.
@@ -39,6 +40,12 @@ type dataChange struct {
 // entryChange makes a name stand for a node; nil: for none. Two changes of one
 // folder that belong together, as in a move within it, are one.
 type entryChange map[string]*node
+
+// record is a change of entries with its place among all changes of entries.
+type record struct {
+	number int
+	change entryChange
+}
 
 func (n *node) isFolder() bool { return n.mode&syscall.S_IFMT == syscall.S_IFDIR }
 
@@ -62,15 +69,23 @@ func (f *FS) add(parent *node, name string, mode uint32) *node {
 	f.nodes = append(f.nodes, n)
 	if parent != nil {
 		n.parent, n.name = parent, name
-		parent.record(entryChange{name: n})
+		f.record(parent, entryChange{name: n})
 	}
 	return n
 }
 
 // record changes entries of a folder, not yet durably.
-func (n *node) record(change entryChange) {
+func (f *FS) record(n *node, change entryChange) {
+	f.records++
+	n.last = f.records
+	for name, child := range change {
+		if child == nil {
+			child = n.entries[name]
+		}
+		child.last = f.records
+	}
 	change.apply(n.entries)
-	n.recorded = append(n.recorded, change)
+	n.recorded = append(n.recorded, record{f.records, change})
 	n.modified = time.Now()
 }
 
@@ -104,12 +119,13 @@ func (c dataChange) apply(data []byte) []byte {
 }
 
 // sync makes the content of a file, or the entries of a folder, durable.
-func (n *node) sync() {
+func (f *FS) sync(n *node) {
+	f.committed = max(f.committed, n.last)
 	for _, change := range n.written {
 		n.stable = change.apply(n.stable)
 	}
-	for _, change := range n.recorded {
-		change.apply(n.fixed)
+	for _, r := range n.recorded {
+		r.change.apply(n.fixed)
 	}
 	if n.stable == nil { // loaded
 		n.stable = slices.Clone(n.data)
@@ -123,19 +139,26 @@ func sortedNames(entries map[string]*node) []string { return slices.Sorted(maps.
 // node.
 type chance struct {
 	*rand.Rand
-	seen map[*node]map[string]*node
+	journal bool
+	until   int // the last durable record of the journal
+	seen    map[*node]map[string]*node
 }
 
-func newChance(seed uint64) *chance {
-	return &chance{rand.New(rand.NewPCG(seed, 2)), map[*node]map[string]*node{}}
+func (f *FS) newChance(seed uint64, journal bool) *chance {
+	c := &chance{Rand: rand.New(rand.NewPCG(seed, 2)), journal: journal, seen: map[*node]map[string]*node{}}
+	c.until = f.committed + c.some(f.records-f.committed)
+	return c
 }
 
 // entries are those of the last sync and some of the changes since, in their order.
 func (c *chance) entries(n *node) map[string]*node {
 	if c.seen[n] == nil {
 		c.seen[n] = maps.Clone(n.fixed)
-		for _, change := range n.recorded[:c.some(len(n.recorded))] {
-			change.apply(c.seen[n])
+		some := c.some(len(n.recorded))
+		for i, r := range n.recorded {
+			if c.journal && r.number <= c.until || !c.journal && i < some {
+				r.change.apply(c.seen[n])
+			}
 		}
 	}
 	return c.seen[n]

@@ -151,7 +151,7 @@ func (f *FS) Link(_ <-chan struct{}, input *fuse.LinkIn, name string, out *fuse.
 	}
 	child = f.nodes[input.Oldnodeid]
 	child.links++
-	n.record(entryChange{name: child})
+	f.record(n, entryChange{name: child})
 	f.entry(child, out)
 	return fuse.OK
 }
@@ -167,7 +167,7 @@ func (f *FS) Unlink(_ <-chan struct{}, header *fuse.InHeader, name string) fuse.
 		return status
 	}
 	child.links--
-	n.record(entryChange{name: nil})
+	f.record(n, entryChange{name: nil})
 	return fuse.OK
 }
 
@@ -206,10 +206,11 @@ func (f *FS) Rename(_ <-chan struct{}, input *fuse.RenameIn, oldName, newName st
 		replaced.links--
 	}
 	if from == to {
-		from.record(entryChange{newName: child, oldName: nil})
+		f.record(from, entryChange{newName: child, oldName: nil})
 	} else {
-		to.record(entryChange{newName: child})
-		from.record(entryChange{oldName: nil})
+		f.record(to, entryChange{newName: child})
+		f.records-- // one of the journal
+		f.record(from, entryChange{oldName: nil})
 	}
 	child.parent, child.name = to, newName
 	return fuse.OK
@@ -277,7 +278,7 @@ func (f *FS) Fsync(_ <-chan struct{}, input *fuse.FsyncIn) fuse.Status {
 	if status := f.change(n, "", false); !status.Ok() {
 		return status
 	}
-	n.sync()
+	f.sync(n)
 	return fuse.OK
 }
 
