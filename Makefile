@@ -27,7 +27,7 @@ RACE := ./internal/task ./internal/catalog ./internal/auth ./internal/blob/... .
 # Packages whose tests also run on PostgreSQL: those that speak SQL, and the API.
 ENGINES := ./internal/store ./internal/task ./internal/auth ./internal/catalog ./internal/derive ./internal/api
 
-.PHONY: help run build test check verify vulncheck generate fmt bench load fuzz
+.PHONY: help run build test check verify vulncheck generate fmt bench load fuzz faults
 
 help: ## explain the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-9s %s\n", $$1, $$2 }'
@@ -82,6 +82,15 @@ load: ## measure import, upload, both engines side by side, and three nodes
 	scripts/bench-import
 	scripts/bench-upload
 	scripts/bench-engines
+
+# FAULTS is how many; nodes are stopped a tenth as often.
+# BANKSIA_TEST_SEED=N repeats the cuts of a run.
+FAULTS ?= 3000
+
+faults: $(PLACES) ## kill, cut the power and the network, FAULTS=3000 times
+	@scripts/install build run test
+	BANKSIA_TEST_FAULTS=$(FAULTS) go test -count 1 -timeout 10h -run '^TestCuts$$' ./cmd/banksia
+	BANKSIA_TEST_FAULTS=$$(( $(FAULTS) / 10 )) go test -count 1 -v -timeout 10h -run '^TestNodes$$|^TestCrash$$' ./cmd/banksia ./internal/catalog
 
 fuzz: $(PLACES) ## run each fuzz target for ten seconds
 	@for package in $$(go list ./...); do \

@@ -15,7 +15,6 @@ import (
 
 	"github.com/banksia-photos/banksia/internal/backup"
 	"github.com/banksia-photos/banksia/internal/blob"
-	"github.com/banksia-photos/banksia/internal/blob/local"
 	"github.com/banksia-photos/banksia/internal/blob/s3"
 	"github.com/banksia-photos/banksia/internal/check"
 	"github.com/banksia-photos/banksia/internal/config"
@@ -358,11 +357,11 @@ func installDatabase(ctx context.Context, cfg *settings, file string, std stdio)
 // moveFile moves a file to a new place, whole or not at all, also to another disk.
 func moveFile(from, to string) error {
 	folder := filepath.Dir(to)
-	if err := local.GiveToOwnerOf(folder, from); err != nil {
+	if err := blob.GiveToOwnerOf(folder, from); err != nil {
 		return err
 	}
 	if err := os.Rename(from, to); err == nil {
-		return syncFolder(folder)
+		return blob.SyncFolder(folder)
 	}
 	source, err := os.Open(from)
 	if err != nil {
@@ -376,7 +375,7 @@ func moveFile(from, to string) error {
 	defer os.Remove(target.Name())
 	_, err = io.Copy(target, source)
 	if err == nil {
-		err = errors.Join(target.Sync(), local.GiveToOwnerOf(folder, target.Name()))
+		err = errors.Join(target.Sync(), blob.GiveToOwnerOf(folder, target.Name()))
 	}
 	if err = errors.Join(err, target.Close()); err != nil {
 		return err
@@ -384,15 +383,7 @@ func moveFile(from, to string) error {
 	if err := os.Rename(target.Name(), to); err != nil {
 		return err
 	}
-	return syncFolder(folder)
-}
-
-func syncFolder(path string) error {
-	folder, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(folder.Sync(), folder.Close())
+	return blob.SyncFolder(folder)
 }
 
 // throttle lets something happen every two seconds.

@@ -205,7 +205,7 @@ func openBlobs(ctx context.Context, cfg *settings) (blob.Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s, local.GiveToOwnerOf(cfg.data, temporary)
+	return s, blob.GiveToOwnerOf(cfg.data, temporary)
 }
 
 func openS3(ctx context.Context, location, temporary string) (*s3.Store, error) {

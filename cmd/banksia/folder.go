@@ -11,7 +11,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/banksia-photos/banksia/internal/blob/local"
+	"github.com/banksia-photos/banksia/internal/blob"
 )
 
 // The data folder holds:
@@ -36,14 +36,14 @@ var errInUse = errors.New("another banksia runs on this data folder")
 // lockFolder makes the data folder if needed and takes its lock, which ends with
 // the process, however it ends. It fails with errInUse when somebody has it.
 func lockFolder(folder string) (*os.File, error) {
-	if err := os.MkdirAll(folder, 0o700); err != nil {
+	if err := blob.MakeFolder(folder); err != nil {
 		return nil, explainAccess("make the data folder", err)
 	}
 	file, err := os.OpenFile(filepath.Join(folder, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, explainAccess("use the data folder", err)
 	}
-	if err := local.GiveToOwnerOf(folder, file.Name()); err != nil {
+	if err := blob.GiveToOwnerOf(folder, file.Name()); err != nil {
 		return nil, errors.Join(fmt.Errorf("use the data folder: %w", err), file.Close())
 	}
 	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
@@ -72,7 +72,7 @@ func lockBlobs(folder string) (*os.File, error) {
 	if err != nil {
 		return nil, explainAccess("use the folder of originals", err)
 	}
-	if err := local.GiveToOwnerOf(blobFolder(folder), file.Name()); err != nil {
+	if err := blob.GiveToOwnerOf(blobFolder(folder), file.Name()); err != nil {
 		return nil, errors.Join(fmt.Errorf("use the folder of originals: %w", err), file.Close())
 	}
 	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
@@ -95,7 +95,7 @@ func makeForOwner(path string) error {
 	case err != nil:
 		return explainAccess("make the database", err)
 	}
-	return errors.Join(file.Close(), local.GiveToOwnerOf(filepath.Dir(path), path))
+	return errors.Join(file.Close(), blob.GiveToOwnerOf(filepath.Dir(path), path))
 }
 
 // explainAccess adds who lacks the right.
