@@ -78,8 +78,10 @@ type dialect struct {
 
 	// trouble tells what kind of error of the engine this is.
 	trouble func(error) trouble
-	// usable says what is wrong with how the database was made.
+	// usable says what is wrong with how the database was made. advice is what to do
+	// about an error while it is opened; "" where the error says that.
 	usable func(*Tx) error
+	advice func(error) string
 }
 
 // trouble is what an error of an engine means to its callers.

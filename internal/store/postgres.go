@@ -149,6 +149,16 @@ var postgresDialect = dialect{
 		}
 		return err
 	},
+	advice: func(err error) string {
+		e, ok := errors.AsType[*pgconn.PgError](err)
+		switch {
+		case ok && (e.Code == "26000" || e.Code == "42P05"):
+			return "a pooler between, such as PgBouncer, must be in session mode"
+		case ok && e.Code == "42501":
+			return "the user must be allowed to make tables, as the owner of the database is"
+		}
+		return ""
+	},
 }
 
 // expectedRows is how many rows the planner expects of a query without parameters.

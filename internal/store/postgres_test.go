@@ -164,16 +164,22 @@ func TestUnusablePostgres(t *testing.T) {
 			t.Errorf("%s: %v", parameter, err)
 		}
 	}
+	administer(t, whole, `CREATE ROLE {{name}}_guest LOGIN`)
+	defer administer(t, whole, `DROP ROLE {{name}}_guest`)
+	u, err := url.Parse(whole)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(t.Context(), Config{URL: strings.Replace(whole, "user=banksia", "user="+strings.TrimPrefix(u.Path, "/")+"_guest", 1)}); err == nil || !strings.Contains(err.Error(), "must be allowed to make tables") {
+		t.Errorf("without rights: %v", err)
+	}
 	for _, encoding := range []string{"LATIN1", "SQL_ASCII"} {
 		name := "{{name}}_" + strings.ToLower(encoding)
 		administer(t, whole, `CREATE DATABASE `+name+` ENCODING '`+encoding+`' LOCALE 'C' TEMPLATE template0`)
 		defer administer(t, whole, `DROP DATABASE `+name+` WITH (FORCE)`)
-		u, err := url.Parse(whole)
-		if err != nil {
-			t.Fatal(err)
-		}
-		u.Path += "_" + strings.ToLower(encoding)
-		if _, err := Open(t.Context(), Config{URL: u.String()}); err == nil || !strings.Contains(err.Error(), encoding) {
+		other := *u
+		other.Path += "_" + strings.ToLower(encoding)
+		if _, err := Open(t.Context(), Config{URL: other.String()}); err == nil || !strings.Contains(err.Error(), encoding) {
 			t.Errorf("%s: %v", encoding, err)
 		}
 	}
