@@ -54,6 +54,8 @@ type dialect struct {
 	// newest first, up to a number.
 	matches func(tx *Tx, scope string, terms []search.Term, limit int) (text string, args []any, err error)
 
+	// clock selects the time of the server in microseconds; "" where it is this process's.
+	clock string
 	// integrity selects a sentence for each damage of the files of the database, or
 	// the one word ok; "" where the engine has no such query.
 	integrity string

@@ -100,6 +100,7 @@ var postgresDialect = dialect{
 		})
 	},
 	afterLoad: `SELECT setval(pg_get_serial_sequence('search_documents', 'document'), GREATEST(1, (SELECT MAX(document) FROM search_documents))); ANALYZE;`,
+	clock:     `SELECT (EXTRACT(EPOCH FROM clock_timestamp()) * 1000000)::BIGINT`,
 	emptyTables: func(names []string) string {
 		return `TRUNCATE ` + strings.Join(names, ", ") + `, search_index`
 	},
