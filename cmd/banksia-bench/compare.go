@@ -17,15 +17,15 @@ func compare(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("compare", flag.ExitOnError)
 	urls := flags.String("urls", "", "servers, separated by commas, the smallest library first")
 	keys := flags.String("api-keys", "", "their keys, in the same order")
-	albums := flags.String("albums", "", "an album of each, in the same order")
 	rounds := flags.Int("rounds", 200, "requests to each server for each case")
+	only := flags.String("only", "", "measure only the cases whose name holds this")
 	rest := flags.Bool("rest", false, "everything but the asset lists")
 	flags.Parse(args)
 	var clients []*client
 	var cases [][]benchCase
 	for i, base := range strings.Split(*urls, ",") {
 		c := &client{base: base, key: at(*keys, i), http: &http.Client{}}
-		find := func() ([]benchCase, error) { return c.cases(ctx, at(*albums, i)) }
+		find := func() ([]benchCase, error) { return c.cases(ctx) }
 		if *rest {
 			find = func() ([]benchCase, error) { return c.contractCases(ctx) }
 		}
@@ -41,6 +41,9 @@ func compare(ctx context.Context, args []string) error {
 	}
 	fmt.Println(header + " last : first |\n" + line + "--:|")
 	for _, test := range cases[len(cases)-1] {
+		if !strings.Contains(test.name, *only) {
+			continue
+		}
 		times := make([][]time.Duration, len(clients))
 		same := make([]benchCase, len(clients))
 		for n := range clients {

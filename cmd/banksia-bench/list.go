@@ -79,16 +79,18 @@ func (c *client) page(ctx context.Context, query url.Values) (page, error) {
 
 func list(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("list", flag.ExitOnError)
-	base := flags.String("url", "http://localhost:8000", "server to measure")
+	urls := flags.String("url", "http://localhost:8000", "server to measure, or several nodes, separated by commas, which share the connections")
 	key := flags.String("api-key", os.Getenv("BANKSIA_API_KEY"), "key with the read action")
-	album := flags.String("album", "", "album to list (banksia-bench cannot find one itself)")
 	connections := flags.String("connections", "1,8,64", "how many connections at once")
 	seconds := flags.Float64("seconds", 2, "how long each measurement runs")
 	pid := flags.Int("pid", 0, "process of the server, to read its resident memory")
 	only := flags.String("only", "", "measure only the cases whose name holds this")
 	flags.Parse(args)
-	c := &client{base: strings.TrimRight(*base, "/"), key: *key, http: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 100}}}
-	cases, err := c.cases(ctx, *album)
+	var nodes []*client
+	for _, base := range strings.Split(*urls, ",") {
+		nodes = append(nodes, &client{base: strings.TrimRight(base, "/"), key: *key, http: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 100}}})
+	}
+	cases, err := nodes[0].cases(ctx)
 	if err != nil {
 		return err
 	}
@@ -102,7 +104,7 @@ func list(ctx context.Context, args []string) error {
 			if err != nil {
 				return err
 			}
-			result, err := c.measure(ctx, test, n, time.Duration(*seconds*float64(time.Second)))
+			result, err := measure(ctx, nodes, test, n, time.Duration(*seconds*float64(time.Second)))
 			if err != nil {
 				return err
 			}
@@ -121,9 +123,13 @@ type benchCase struct {
 	body       any // sent as JSON by POST; nil: a GET
 }
 
-// cases finds a person, a stack and a deep cursor in the library and makes one
-// case of each filter.
-func (c *client) cases(ctx context.Context, album string) ([]benchCase, error) {
+// cases finds an album, a person, a stack and a deep cursor in the library and makes
+// one case of each filter.
+func (c *client) cases(ctx context.Context) ([]benchCase, error) {
+	album, err := c.album(ctx)
+	if err != nil {
+		return nil, err
+	}
 	people := map[string]int{}
 	stack, deep := "", ""
 	query := url.Values{"limit": {"200"}, "include": {"people"}}
@@ -212,24 +218,53 @@ func (c *client) cases(ctx context.Context, album string) ([]benchCase, error) {
 	return cases, nil
 }
 
+// album is the one with the most assets among the first; "": there is none.
+func (c *client) album(ctx context.Context) (id string, err error) {
+	body, err := c.get(ctx, "/api/albums", url.Values{"limit": {"200"}})
+	if err != nil {
+		return "", err
+	}
+	var list struct {
+		Data []struct {
+			ID         string `json:"id"`
+			AssetCount int    `json:"asset_count"`
+		} `json:"data"`
+	}
+	if err := json.Unmarshal(body, &list); err != nil {
+		return "", err
+	}
+	largest := 0
+	for _, a := range list.Data {
+		if a.AssetCount > largest {
+			id, largest = a.ID, a.AssetCount
+		}
+	}
+	return id, nil
+}
+
 type measured struct {
 	p50, p99 time.Duration
 	rate     float64 // requests a second
 	size     int     // bytes of one answer
 }
 
-// measure repeats a request from several connections for a while.
-func (c *client) measure(ctx context.Context, test benchCase, connections int, length time.Duration) (measured, error) {
-	body, err := c.do(ctx, test) // also warms the caches
-	if err != nil {
-		return measured{}, err
+// measure repeats a request from several connections, shared among the nodes, for a
+// while.
+func measure(ctx context.Context, nodes []*client, test benchCase, connections int, length time.Duration) (measured, error) {
+	var body []byte
+	for _, c := range nodes { // also warms the caches
+		var err error
+		if body, err = c.do(ctx, test); err != nil {
+			return measured{}, err
+		}
 	}
 	var mu sync.Mutex
 	var times []time.Duration
 	var failed atomic.Pointer[error]
 	var wait sync.WaitGroup
 	start := time.Now()
-	for range connections {
+	for i := range connections {
+		c := nodes[i%len(nodes)]
 		wait.Go(func() {
 			var own []time.Duration
 			for time.Since(start) < length && failed.Load() == nil {

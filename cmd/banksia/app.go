@@ -142,11 +142,33 @@ func (a *app) answering() http.Handler {
 func openStore(ctx context.Context, cfg *settings, observer store.Observer) (*store.Store, error) {
 	database := cfg.database()
 	database.Observer = observer
+	if err := makeForOwner(database.Path); err != nil {
+		return nil, err
+	}
 	s, err := store.Open(ctx, database)
 	if errors.Is(err, store.ErrNewerDatabase) {
 		return nil, fmt.Errorf("%w; start that version again (this is %s), nothing was changed", err, version)
 	}
-	return s, err
+	return s, explainDatabase(err)
+}
+
+// explainDatabase says what to do when PostgreSQL cannot be used.
+func explainDatabase(err error) error {
+	if refusal, ok := errors.AsType[interface {
+		error
+		SQLState() string
+	}](err); ok {
+		switch refusal.SQLState() {
+		case "28000", "28P01":
+			return fmt.Errorf("PostgreSQL refuses the user or the password of the database URL: %w", refusal)
+		case "3D000":
+			return fmt.Errorf("%w; make it first, with createdb", refusal)
+		}
+	}
+	if away, ok := errors.AsType[*net.OpError](err); ok {
+		return fmt.Errorf("PostgreSQL cannot be reached; is it running, and is the database URL right? %w", away)
+	}
+	return err
 }
 
 // start sweeps what a crash left behind, begins the background work and serves.

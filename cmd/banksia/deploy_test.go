@@ -44,7 +44,7 @@ func TestDeploymentSettings(t *testing.T) {
 		known[config.Variable(name)] = true
 	}
 	found := 0
-	for _, file := range []string{"compose.yaml", "Dockerfile", "deploy/banksia.service", "deploy/banksia.env", "deploy/compose.env", "deploy/haproxy.cfg", "deploy/alerts.yaml", "docs/operations.md"} {
+	for _, file := range []string{"compose.yaml", "Dockerfile", "deploy/banksia.service", "deploy/banksia-backup.service", "deploy/banksia-check.service", "deploy/banksia.env", "deploy/compose.env", "deploy/haproxy.cfg", "deploy/alerts.yaml", "docs/operations.md"} {
 		for _, name := range settingName.FindAllString(fromRoot(t, file), -1) {
 			found++
 			if !known[name] {

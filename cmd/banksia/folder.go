@@ -43,6 +43,9 @@ func lockFolder(folder string) (*os.File, error) {
 	if err != nil {
 		return nil, explainAccess("use the data folder", err)
 	}
+	if err := blob.GiveToOwnerOf(folder, file.Name()); err != nil {
+		return nil, errors.Join(fmt.Errorf("use the data folder: %w", err), file.Close())
+	}
 	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		file.Close()
 		if errors.Is(err, syscall.EWOULDBLOCK) {
@@ -53,6 +56,14 @@ func lockFolder(folder string) (*os.File, error) {
 	return file, nil
 }
 
+// explainInUse adds what to do when lockFolder fails with errInUse.
+func explainInUse(folder string, err error) error {
+	if errors.Is(err, errInUse) {
+		return fmt.Errorf("%w (%s); stop it first, or name another with --data", err, folder)
+	}
+	return err
+}
+
 // lockBlobs takes the lock of the folder of originals, which may be a link that
 // another data folder has as well: a server sweeps what it takes for the remains of
 // its own uploads.
@@ -61,11 +72,30 @@ func lockBlobs(folder string) (*os.File, error) {
 	if err != nil {
 		return nil, explainAccess("use the folder of originals", err)
 	}
+	if err := blob.GiveToOwnerOf(blobFolder(folder), file.Name()); err != nil {
+		return nil, errors.Join(fmt.Errorf("use the folder of originals: %w", err), file.Close())
+	}
 	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		file.Close()
 		return nil, fmt.Errorf("another banksia uses the folder of originals %s; several servers need S3 (--blobs): %w", blobFolder(folder), err)
 	}
 	return file, nil
+}
+
+// makeForOwner makes an empty database file that belongs to the owner of its folder,
+// where root would else make one of its own.
+func makeForOwner(path string) error {
+	if path == "" || os.Geteuid() != 0 {
+		return nil
+	}
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL, 0o600)
+	switch {
+	case errors.Is(err, fs.ErrExist):
+		return nil
+	case err != nil:
+		return explainAccess("make the database", err)
+	}
+	return errors.Join(file.Close(), blob.GiveToOwnerOf(filepath.Dir(path), path))
 }
 
 // explainAccess adds who lacks the right.

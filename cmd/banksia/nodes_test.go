@@ -69,6 +69,24 @@ func (c *nodes) start(t *testing.T, i int) {
 	c.node[i] = s
 }
 
+// direct is the URL of the database past the cable.
+func (c *nodes) direct() string {
+	return strings.Replace(c.url, c.database.Address, c.database.Target, 1)
+}
+
+// abandon lets the twenty minutes be over for which others leave alone what a killed
+// node was about to remove.
+func (c *nodes) abandon(t *testing.T, database *store.Store) {
+	t.Helper()
+	err := database.ChangeAll(t.Context(), nil, func(tx *store.Tx) error {
+		_, err := tx.Exec(`UPDATE original_removals SET started_at = 0 WHERE ended_at IS NULL`)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 func (c *nodes) any() *server {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -303,6 +321,7 @@ func TestNodes(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
+	c.abandon(t, s)
 	// A task that met several outages waits for some minutes before it tries again.
 	for begin := time.Now(); ; time.Sleep(100 * time.Millisecond) {
 		n, err := s.UnfinishedTasks(t.Context())

@@ -68,8 +68,19 @@ func TestRateLimit(t *testing.T) {
 			t.Fatalf("sign-in %d: %d", i, got)
 		}
 	}
-	if got := begins("192.0.2.8"); got != 200 {
-		t.Errorf("another address: %d", got)
+	for address, want := range map[string]int{"192.0.2.8": 200, "::ffff:192.0.2.7": 429, "2001:db8::1": 200} {
+		if got := begins(address); got != want {
+			t.Errorf("%s: %d", address, got)
+		}
+	}
+	// Whoever has one address of IPv6 has the 2^64 of its network.
+	for i := range 300 {
+		if got := begins(fmt.Sprintf("2001:db8::%x", 2+i)); (got == 429) != (i >= 299) {
+			t.Fatalf("sign-in %d: %d", i, got)
+		}
+	}
+	if got := begins("2001:db8:0:1::1"); got != 200 {
+		t.Errorf("another network: %d", got)
 	}
 	for i := range 100 {
 		if got := free.Call(t, "GET", "/api/users/me", nil); got.Status != 200 || got.Header.Get("RateLimit-Limit") != "" {

@@ -197,6 +197,10 @@ func (s *Server) serveVariant(w http.ResponseWriter, r *http.Request, v *banksia
 	return nil
 }
 
+// maxRanges is how many ranges of a file one request gets. Each is a read of the
+// storage, of one in S3 a request, and a part of the answer with headers of its own.
+const maxRanges = 16
+
 // sendFile sends what uploads hold, or was drawn from them.
 func sendFile(w http.ResponseWriter, r *http.Request, mimeType, tag string, reader blob.Reader, info blob.Info) {
 	header := w.Header()
@@ -204,6 +208,10 @@ func sendFile(w http.ResponseWriter, r *http.Request, mimeType, tag string, read
 	header.Set("Content-Security-Policy", "default-src 'none'; sandbox")
 	header.Set("Cross-Origin-Resource-Policy", "cross-origin")
 	header.Set("ETag", `"`+tag+`"`)
+	if strings.Count(strings.Join(r.Header.Values("Range"), ","), ",") >= maxRanges {
+		r = r.Clone(r.Context())
+		r.Header.Del("Range") // the whole file, as RFC 9110, section 14.2, has it
+	}
 	http.ServeContent(rangeErrors{w, info.Size}, r, "", info.ModTime, seeker{reader, info.Size})
 }
 

@@ -135,6 +135,9 @@ func TestMediaRequests(t *testing.T) {
 		{"GET", [2]string{"Range", "bytes=0-"}, 206, content},
 		{"GET", [2]string{"Range", "bytes=-10"}, 206, content[len(content)-10:]},
 		{"GET", [2]string{"Range", "bytes=5-5"}, 206, content[5:6]},
+		{"GET", [2]string{"Range", "bytes=0-0,9-9"}, 206, nil},
+		// Each range is a read of the storage and a part of the answer.
+		{"GET", [2]string{"Range", "bytes=0-0" + strings.Repeat(",9-9", 50)}, 200, content},
 		{"GET", [2]string{"Range", "bytes=9999999-"}, 416, nil},
 		{"GET", [2]string{"Range", "nonsense"}, 416, nil},
 		{"GET", [2]string{"If-None-Match", plain.Header.Get("ETag")}, 304, nil},

@@ -406,7 +406,18 @@ func (l *Login) LogoutURL(ctx context.Context, origin string) (string, error) {
 type guesses struct {
 	now func() time.Time
 	mu  sync.Mutex
-	by  map[string]guess
+	by  map[digest]guess
+}
+
+// digest stands for a key, which is as long as a stranger likes.
+type digest [sha256.Size]byte
+
+func digests(keys []string) []digest {
+	all := make([]digest, len(keys))
+	for i, key := range keys {
+		all[i] = sha256.Sum256([]byte(key))
+	}
+	return all
 }
 
 type guess struct {
@@ -425,15 +436,15 @@ const (
 func (g *guesses) begin(keys []string) (wait time.Duration) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	now := g.now()
-	for _, key := range keys {
+	now, known := g.now(), digests(keys)
+	for _, key := range known {
 		wait = max(wait, g.by[key].until.Sub(now))
 	}
 	if wait > 0 {
 		return wait
 	}
 	if g.by == nil || len(g.by) > maxGuessers {
-		kept := map[string]guess{}
+		kept := map[digest]guess{}
 		for key, one := range g.by {
 			if one.until.After(now) && len(kept) < maxGuessers/2 {
 				kept[key] = one
@@ -441,7 +452,7 @@ func (g *guesses) begin(keys []string) (wait time.Duration) {
 		}
 		g.by = kept
 	}
-	for _, key := range keys {
+	for _, key := range known {
 		one := g.by[key]
 		one.wrong++
 		if over := one.wrong - freeGuesses; over >= 0 {
@@ -455,7 +466,7 @@ func (g *guesses) begin(keys []string) (wait time.Duration) {
 func (g *guesses) right(keys []string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	for _, key := range keys {
+	for _, key := range digests(keys) {
 		delete(g.by, key)
 	}
 }

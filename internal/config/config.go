@@ -94,7 +94,7 @@ func Parse(set *flag.FlagSet, args []string, from Sources) (rest []string, err e
 }
 
 // passwords are the parts of URLs that hold one: before a host, or in the query.
-var passwords = regexp.MustCompile(`//[^\s"]*@|password=[^&\s"]*`)
+var passwords = regexp.MustCompile(`(?i)//[^\s"]*@|[\w-]*(password|secret|token|key)[\w-]*=[^&\s"]*`)
 
 // hidePasswords makes a text fit for the terminal and the log.
 func hidePasswords(text string) string {
@@ -102,7 +102,8 @@ func hidePasswords(text string) string {
 		if strings.HasPrefix(found, "//") {
 			return "//xxxxx@"
 		}
-		return "password=xxxxx"
+		name, _, _ := strings.Cut(found, "=")
+		return name + "=xxxxx"
 	})
 }
 

@@ -162,7 +162,7 @@ func TestUnknown(t *testing.T) {
 
 // A value that cannot be set is shown without the password in it.
 func TestPasswordsInErrors(t *testing.T) {
-	for _, value := range []string{"postgres://me:hunter2@[bad/db", "https://u:hunter2@h/p@q", "s3://hunter2@b", "postgres://h/db?user=me&password=hunter2&x=y", "//me:hunter2@h"} {
+	for _, value := range []string{"postgres://me:hunter2@[bad/db", "https://u:hunter2@h/p@q", "s3://hunter2@b", "postgres://h/db?user=me&password=hunter2&x=y", "host=h PASSWORD=hunter2", "s3://b?secret-key=hunter2&x=y", "https://h/?access_token=hunter2", "//me:hunter2@h"} {
 		for name, try := range map[string]func() error{
 			"flag": func() error { _, _, err := parse([]string{"--public-url", value}, nil, "/absent"); return err },
 			"environment": func() error {

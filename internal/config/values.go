@@ -129,10 +129,21 @@ func Origin(text string) error {
 
 // PostgresURL checks the URL of a PostgreSQL database.
 func PostgresURL(text string) error {
-	if u, err := url.Parse(text); err != nil || u.Scheme != "postgres" && u.Scheme != "postgresql" {
+	_, err := url.Parse(text)
+	if err != nil || !strings.HasPrefix(text, "postgres://") && !strings.HasPrefix(text, "postgresql://") {
 		return errors.New("must be a URL such as postgres://banksia@db.example.org/banksia")
 	}
 	return nil
+}
+
+// Database checks how a person calls a database: sqlite, sqlite:PATH or a URL of
+// PostgreSQL. Anything else is not taken for the name of a file: it may be a URL of
+// another kind, with a password.
+func Database(text string) error {
+	if path, isFile := strings.CutPrefix(text, "sqlite:"); text == "sqlite" || isFile && path != "" || PostgresURL(text) == nil {
+		return nil
+	}
+	return errors.New("must be sqlite, sqlite:PATH or postgres://USER:PASSWORD@HOST/NAME")
 }
 
 // Help writes what each flag means, with its default and its variable.

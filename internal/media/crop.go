@@ -30,9 +30,6 @@ func (p *Pool) Crop(ctx context.Context, path string, format Format, crop Crop) 
 		return Drawn{}, errors.New("media: the area to crop is not within the image")
 	}
 	answer, err := p.do(ctx, request{Work: workCrop, Path: path, Format: format.Name, Crop: &crop})
-	if err == nil && len(answer.Drawn) != 1 {
-		err = errors.New("media: a crop without result")
-	}
 	if err != nil {
 		os.Remove(crop.Path)
 		return Drawn{}, err

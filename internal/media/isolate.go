@@ -3,10 +3,12 @@ package media
 import (
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"unsafe"
@@ -103,11 +105,12 @@ func isolate(d desk) (missing string) {
 // restrictFiles uses Landlock (https://docs.kernel.org/userspace-api/landlock.html),
 // as far as the kernel knows it.
 func restrictFiles(d desk) error {
-	if version, err := llsys.LandlockGetABIVersion(); err != nil || version < 1 {
+	version, err := llsys.LandlockGetABIVersion()
+	if err != nil || version < 1 {
 		return errors.New("the kernel has no Landlock")
 	}
 	const write = llsys.AccessFSReadFile | llsys.AccessFSReadDir | llsys.AccessFSWriteFile | llsys.AccessFSMakeReg | llsys.AccessFSRemoveFile | llsys.AccessFSTruncate
-	err := landlock.V11.BestEffort().Restrict(
+	err = landlock.V11.BestEffort().Restrict(
 		landlock.RODirs(programFolders()...).IgnoreIfMissing(),
 		landlock.ROFiles("/etc/ld.so.cache", "/dev/urandom").IgnoreIfMissing(),
 		landlock.RODirs("/proc/self", "/sys/devices/system/cpu").IgnoreIfMissing(), // its own memory use; how many processors there are
@@ -117,6 +120,9 @@ func restrictFiles(d desk) error {
 	)
 	if err != nil {
 		return fmt.Errorf("landlock: %w", err)
+	}
+	if version < 6 {
+		return errors.New("the kernel's Landlock keeps no signals back, as that of Linux 6.12 does")
 	}
 	return nil
 }
@@ -142,50 +148,108 @@ func programFolders() []string {
 }
 
 // forbidden are the system calls that reach the network, other processes, or parts
-// of the kernel in which many mistakes were found and which decoding never needs.
+// of the kernel in which many mistakes were found and which decoding never needs;
+// those of files to which Landlock does not see; and those by which something
+// outlives the job. See also forbiddenHere.
 var forbidden = []uint32{
 	unix.SYS_SOCKET, unix.SYS_CONNECT, unix.SYS_BIND, unix.SYS_LISTEN,
-	unix.SYS_PTRACE, unix.SYS_PROCESS_VM_READV, unix.SYS_PROCESS_VM_WRITEV, unix.SYS_PIDFD_GETFD, unix.SYS_KCMP,
-	unix.SYS_BPF, unix.SYS_PERF_EVENT_OPEN, unix.SYS_USERFAULTFD, unix.SYS_IO_URING_SETUP,
+	unix.SYS_PTRACE, unix.SYS_PROCESS_VM_READV, unix.SYS_PROCESS_VM_WRITEV, unix.SYS_PIDFD_GETFD, unix.SYS_KCMP, unix.SYS_PROCESS_MADVISE,
+	unix.SYS_SETPRIORITY, unix.SYS_IOPRIO_SET, unix.SYS_SCHED_SETAFFINITY, unix.SYS_SCHED_SETSCHEDULER, unix.SYS_SCHED_SETPARAM,
+	unix.SYS_BPF, unix.SYS_PERF_EVENT_OPEN, unix.SYS_USERFAULTFD, unix.SYS_IO_URING_SETUP, unix.SYS_VMSPLICE, unix.SYS_FANOTIFY_INIT,
 	unix.SYS_KEYCTL, unix.SYS_ADD_KEY, unix.SYS_REQUEST_KEY,
-	unix.SYS_UNSHARE, unix.SYS_SETNS, unix.SYS_MOUNT, unix.SYS_OPEN_BY_HANDLE_AT, unix.SYS_CHROOT,
-	unix.SYS_INIT_MODULE, unix.SYS_FINIT_MODULE, unix.SYS_KEXEC_LOAD,
+	unix.SYS_UNSHARE, unix.SYS_SETNS, unix.SYS_OPEN_BY_HANDLE_AT, unix.SYS_CHROOT, unix.SYS_PIVOT_ROOT,
+	unix.SYS_MOUNT, unix.SYS_UMOUNT2, unix.SYS_FSOPEN, unix.SYS_FSCONFIG, unix.SYS_FSMOUNT, unix.SYS_FSPICK, unix.SYS_MOVE_MOUNT, unix.SYS_OPEN_TREE, unix.SYS_OPEN_TREE_ATTR, unix.SYS_MOUNT_SETATTR,
+	unix.SYS_INIT_MODULE, unix.SYS_FINIT_MODULE, unix.SYS_DELETE_MODULE, unix.SYS_KEXEC_LOAD, unix.SYS_REBOOT, unix.SYS_SWAPON, unix.SYS_SWAPOFF, unix.SYS_ACCT, unix.SYS_QUOTACTL, unix.SYS_SYSLOG,
+	unix.SYS_SETTIMEOFDAY, unix.SYS_CLOCK_SETTIME, unix.SYS_CLOCK_ADJTIME, unix.SYS_ADJTIMEX, unix.SYS_SETHOSTNAME, unix.SYS_SETDOMAINNAME,
+	// Mode, owner, times and attributes. An original that is lent by a hard link has
+	// them in common with it. Landlock sees to truncate from Linux 6.2 on.
+	unix.SYS_FCHMOD, unix.SYS_FCHMODAT, unix.SYS_FCHMODAT2, unix.SYS_FCHOWN, unix.SYS_FCHOWNAT, unix.SYS_UTIMENSAT, unix.SYS_TRUNCATE, unix.SYS_FILE_SETATTR,
+	unix.SYS_SETXATTR, unix.SYS_LSETXATTR, unix.SYS_FSETXATTR, unix.SYS_SETXATTRAT, unix.SYS_REMOVEXATTR, unix.SYS_LREMOVEXATTR, unix.SYS_FREMOVEXATTR, unix.SYS_REMOVEXATTRAT,
+	// Processes that leave the group, which ends as a whole; memory that has no owner;
+	// programs in memory, which Landlock takes for files of nowhere.
+	unix.SYS_SETSID, unix.SYS_SETPGID, unix.SYS_SHMGET, unix.SYS_MSGGET, unix.SYS_SEMGET, unix.SYS_MQ_OPEN, unix.SYS_MEMFD_CREATE,
 }
 
-// architectures are those whose call numbers forbidden has, by their name in
-// seccomp.
-var architectures = map[string]uint32{"amd64": unix.AUDIT_ARCH_X86_64, "arm64": unix.AUDIT_ARCH_AARCH64}
+// absent are the calls whose arguments a filter cannot read. Who uses them knows an
+// older one, which it tries when the kernel has not this one.
+var absent = []uint32{unix.SYS_CLONE3, unix.SYS_OPENAT2}
+
+// namespaces are the flags of clone by which a process becomes another user's.
+const namespaces = unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWNET | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS | unix.CLONE_NEWCGROUP
+
+// Where a jump of the filter leads, beside a number of steps.
+const (
+	allow = -1 - iota
+	refuse
+	unknown
+)
+
+// step is an instruction of the filter; the jumps are for true and false.
+type step struct {
+	code        uint16
+	k           uint32
+	then, other int
+}
 
 // restrictCalls lets the forbidden calls fail with EPERM in all threads, and in the
 // programs that they start (seccomp(2)).
 func restrictCalls() error {
-	architecture, ok := architectures[runtime.GOARCH]
-	if !ok {
+	if architecture == 0 {
 		return fmt.Errorf("no list of calls for %s", runtime.GOARCH)
 	}
 	const (
-		load         = unix.BPF_LD | unix.BPF_W | unix.BPF_ABS
-		jumpIfEqual  = unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K
-		jumpIfAtMost = unix.BPF_JMP | unix.BPF_JGE | unix.BPF_K
-		giveBack     = unix.BPF_RET | unix.BPF_K
-		// Offsets in struct seccomp_data.
-		numberAt, architectureAt = 0, 4
+		load      = unix.BPF_LD | unix.BPF_W | unix.BPF_ABS
+		mask      = unix.BPF_ALU | unix.BPF_AND | unix.BPF_K
+		ifEqual   = unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K
+		ifAtLeast = unix.BPF_JMP | unix.BPF_JGE | unix.BPF_K
+		ifAny     = unix.BPF_JMP | unix.BPF_JSET | unix.BPF_K
+		giveBack  = unix.BPF_RET | unix.BPF_K
+		// Offsets in struct seccomp_data; of an argument the lower half.
+		numberAt, architectureAt, argumentAt, argumentSize = 0, 4, 16, 8
 		// x32SyscallBit marks calls by another table of numbers on amd64.
 		x32SyscallBit = 0x40000000
 	)
-	n := uint8(len(forbidden))
-	program := []unix.SockFilter{
-		{Code: load, K: architectureAt},
-		{Code: jumpIfEqual, K: architecture, Jf: n + 3}, // another table of numbers: forbidden
-		{Code: load, K: numberAt},
-		{Code: jumpIfAtMost, K: x32SyscallBit, Jt: n + 1},
+	steps := []step{
+		{code: load, k: architectureAt},
+		{code: ifEqual, k: architecture, other: refuse}, // another table of numbers
+		{code: load, k: numberAt},
+		{code: ifAtLeast, k: x32SyscallBit, then: refuse},
 	}
-	for i, call := range forbidden {
-		program = append(program, unix.SockFilter{Code: jumpIfEqual, K: call, Jt: n - uint8(i)})
+	for _, call := range slices.Concat(forbidden, forbiddenHere) {
+		steps = append(steps, step{code: ifEqual, k: call, then: refuse})
 	}
-	program = append(program,
+	for _, call := range absent {
+		steps = append(steps, step{code: ifEqual, k: call, then: unknown})
+	}
+	// when looks at an argument of a call, unless it is another call.
+	when := func(call, argument uint32, look ...step) {
+		steps = append(steps, step{code: ifEqual, k: call, other: 1 + len(look)}, step{code: load, k: argumentAt + argumentSize*argument})
+		steps = append(steps, look...)
+	}
+	when(unix.SYS_CLONE, 0, step{code: ifAny, k: namespaces, then: refuse, other: allow})
+	for _, call := range []uint32{unix.SYS_PRLIMIT64, unix.SYS_SCHED_SETATTR} { // of itself alone
+		when(call, 0, step{code: ifEqual, k: 0, then: allow, other: refuse})
+	}
+	for call, flags := range opening { // to cut off takes no right to write, before Linux 6.2
+		when(call, flags, step{code: mask, k: unix.O_TRUNC | unix.O_ACCMODE}, step{code: ifEqual, k: unix.O_TRUNC | unix.O_RDONLY, then: refuse, other: allow})
+	}
+	if len(steps) > math.MaxUint8 {
+		return errors.New("seccomp: the filter is longer than its jumps")
+	}
+	program := make([]unix.SockFilter, len(steps), len(steps)+3)
+	for i, s := range steps {
+		lead := func(jump int) uint8 {
+			if jump < 0 {
+				jump = len(steps) - i - 2 - jump
+			}
+			return uint8(jump)
+		}
+		program[i] = unix.SockFilter{Code: s.code, K: s.k, Jt: lead(s.then), Jf: lead(s.other)}
+	}
+	program = append(program, // allow, refuse, unknown
 		unix.SockFilter{Code: giveBack, K: unix.SECCOMP_RET_ALLOW},
-		unix.SockFilter{Code: giveBack, K: unix.SECCOMP_RET_ERRNO | uint32(unix.EPERM)})
+		unix.SockFilter{Code: giveBack, K: unix.SECCOMP_RET_ERRNO | uint32(unix.EPERM)},
+		unix.SockFilter{Code: giveBack, K: unix.SECCOMP_RET_ERRNO | uint32(unix.ENOSYS)})
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {

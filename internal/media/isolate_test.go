@@ -12,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -151,6 +152,14 @@ func TestDeskTakesOrdinaryFiles(t *testing.T) {
 // over; its value is the folder of TestHostileWorker.
 const attackVariable = "BANKSIA_MEDIA_TEST_ATTACK"
 
+// byCall is err when the call itself is forbidden, whatever Landlock says of it.
+func byCall(err error) error {
+	if err == unix.EPERM {
+		return err
+	}
+	return nil
+}
+
 // attack gives up what a worker gives up, then tries what it may do ("may ") and
 // what it may not, and prints the outcomes.
 func attack(folder string) {
@@ -215,7 +224,45 @@ func attack(folder string) {
 	try("read the database with ffmpeg", run("ffmpeg", "-v", "error", "-nostdin", "-f", "data", "-i", filepath.Join(folder, "banksia.db"), "-map", "0", "-f", "null", "-"))
 	must(os.WriteFile(filepath.Join(out, "program"), []byte("#!/bin/sh\n"), 0o700))
 	try("run what it wrote", run(filepath.Join(out, "program")))
+	try("run what it wrote to memory", func() error { _, err := unix.MemfdCreate("program", 0); return err }())
+	// An original that was lent by a hard link has its mode, owner, times and
+	// attributes in common with it, and Landlock does not see to these.
+	for _, path := range []string{in, filepath.Join(folder, "banksia.db")} {
+		name := " of " + filepath.Base(path)
+		try("change the mode"+name, os.Chmod(path, 0))
+		try("change the mode by the newest call"+name, unix.Fchmodat(unix.AT_FDCWD, path, 0, unix.AT_SYMLINK_NOFOLLOW))
+		try("change the owner"+name, os.Lchown(path, os.Getuid(), os.Getgid()))
+		try("change the times"+name, os.Chtimes(path, time.Unix(1, 0), time.Unix(1, 0)))
+		try("add an attribute"+name, unix.Setxattr(path, "user.a", []byte("a"), 0))
+		// Before Linux 6.2 Landlock does not see to these either.
+		try("cut off"+name, byCall(unix.Truncate(path, 0)))
+		_, err := unix.Open(path, unix.O_RDONLY|unix.O_TRUNC, 0)
+		try("cut off while opening"+name, byCall(err))
+	}
+	try("look at the server's limits", func() error {
+		var limit unix.Rlimit
+		return unix.Prlimit(server, unix.RLIMIT_NOFILE, nil, &limit)
+	}())
+	try("make the server slow", unix.Setpriority(unix.PRIO_PROCESS, server, 19))
+	try("put the server on one processor", unix.SchedSetaffinity(server, &unix.CPUSet{1}))
+	try("leave memory behind", func() error {
+		id, err := unix.SysvShmGet(unix.IPC_PRIVATE, 4096, 0o600)
+		if err == nil {
+			unix.SysvShmCtl(id, unix.IPC_RMID, nil)
+		}
+		return err
+	}())
+	start := func(attributes syscall.SysProcAttr) error {
+		command := exec.Command("true")
+		command.SysProcAttr = &attributes
+		return command.Run()
+	}
+	try("may start a program", start(syscall.SysProcAttr{}))
+	try("leave a process behind in another session", start(syscall.SysProcAttr{Setsid: true}))
+	try("leave a process behind in another group", start(syscall.SysProcAttr{Setpgid: true}))
+	try("start a process as another user's", start(syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWUSER}))
 	try("become another user's process", unix.Unshare(unix.CLONE_NEWUSER))
+	try("mount something in the new way", func() error { _, err := unix.Fsopen("tmpfs", 0); return err }())
 	try("mount something", unix.Mount("none", out, "tmpfs", 0, ""))
 	file, err := os.Create(filepath.Join(out, "large"))
 	must(err)
@@ -255,7 +302,11 @@ func TestHostileWorker(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		write(t, d.in(), "file", encodePNG(t, quarters(40, 30, cornerColours)))
+		lent := write(t, d.in(), "file", encodePNG(t, quarters(40, 30, cornerColours)))
+		before, err := os.Stat(lent)
+		if err != nil {
+			t.Fatal(err)
+		}
 		command := exec.Command("/proc/self/exe")
 		command.Env = append(os.Environ(), attackVariable+"="+folder, "LISTENER="+listener.Addr().String(), "THEN="+then)
 		output, err := command.Output()
@@ -271,8 +322,11 @@ func TestHostileWorker(t *testing.T) {
 			t.Fatalf("this kernel cannot isolate workers: %s", outcomes["isolate"])
 		}
 		delete(outcomes, "isolate")
-		if len(outcomes) < 25 {
+		if len(outcomes) < 45 {
 			t.Errorf("only %d attacks", len(outcomes))
+		}
+		if after, err := os.Stat(lent); err != nil || after.Mode() != before.Mode() || after.Size() != before.Size() || !after.ModTime().Equal(before.ModTime()) {
+			t.Errorf("the file that was lent is now %+v, %v", after, err)
 		}
 		for name, outcome := range outcomes {
 			if (outcome == "done") != strings.HasPrefix(name, "may ") {

@@ -228,6 +228,9 @@ func (p *Pool) do(ctx context.Context, job request) (answer, error) {
 		if err != nil {
 			return answer{}, p.explain(ctx, job, err)
 		}
+		if err := result.fits(job); err != nil {
+			return answer{}, p.explain(ctx, job, w.bury(err))
+		}
 		if w.missing != "" {
 			p.warned.Do(func() { p.log.Warn("media workers are less isolated than they could be", "missing", w.missing) })
 		}

@@ -357,3 +357,34 @@ func TestConfigValidate(t *testing.T) {
 		}
 	}
 }
+
+// What a worker says is taken only when it can be true: it may have been taken over.
+func TestAnswersThatFit(t *testing.T) {
+	t.Parallel()
+	draw := request{Work: workDraw, Orders: make([]Order, 2)}
+	drawn := []Drawn{{MIMEType: "image/jpeg", Width: 1, Height: 1}, {MIMEType: "image/webp", Width: 1, Height: 1}}
+	for name, row := range map[string]struct {
+		job    request
+		answer answer
+		fits   bool
+	}{
+		"a description":              {request{Work: workDescribe}, answer{Info: &Info{VariantMIMEType: "image/webp", Width: 1, Height: 1}}, true},
+		"a file that cannot be read": {request{Work: workDescribe}, answer{Failure: &failure{}}, true},
+		"no description":             {request{Work: workDescribe}, answer{}, false},
+		"a page for a preview":       {request{Work: workDescribe}, answer{Info: &Info{VariantMIMEType: "text/html"}}, false},
+		"a size below nothing":       {request{Work: workDescribe}, answer{Info: &Info{Width: -1}}, false},
+		"variants":                   {draw, answer{Drawn: drawn}, true},
+		"too few variants":           {draw, answer{Drawn: drawn[:1]}, false},
+		"too many variants":          {draw, answer{Drawn: append(drawn, drawn...)}, false},
+		"a variant that is a page":   {draw, answer{Drawn: []Drawn{drawn[0], {MIMEType: "text/html", Width: 1, Height: 1}}}, false},
+		"a variant of no size":       {draw, answer{Drawn: []Drawn{drawn[0], {MIMEType: "image/jpeg"}}}, false},
+		"a crop":                     {request{Work: workCrop, Crop: &Crop{}}, answer{Drawn: drawn[:1]}, true},
+		"no crop":                    {request{Work: workCrop, Crop: &Crop{}}, answer{}, false},
+		"a hash":                     {request{Work: workThumbHash}, answer{ThumbHash: make([]byte, 25)}, true},
+		"a hash as long as a file":   {request{Work: workThumbHash}, answer{ThumbHash: make([]byte, 1000)}, false},
+	} {
+		if err := row.answer.fits(row.job); (err == nil) != row.fits {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

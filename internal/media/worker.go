@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -64,6 +65,44 @@ type answer struct {
 	// worker.
 	Missing string `json:",omitempty"`
 }
+
+// fits fails when an answer cannot be the one to a job: a worker that a file took
+// over says what it likes, and what it says is kept and served.
+func (a *answer) fits(job request) error {
+	if a.Failure != nil {
+		return nil
+	}
+	pictures := 0
+	switch job.Work {
+	case workDescribe:
+		if a.Info == nil || a.Info.Width < 0 || a.Info.Height < 0 || a.Info.VariantMIMEType != "" && !slices.Contains(drawnTypes, a.Info.VariantMIMEType) {
+			return errors.New("the worker's description is none")
+		}
+	case workDraw:
+		pictures = len(job.Orders)
+	case workCrop:
+		pictures = 1
+	case workThumbHash:
+		if len(a.ThumbHash) > maxThumbHash {
+			return fmt.Errorf("the worker's ThumbHash has %d bytes", len(a.ThumbHash))
+		}
+	}
+	if len(a.Drawn) != pictures {
+		return fmt.Errorf("the worker drew %d pictures instead of %d", len(a.Drawn), pictures)
+	}
+	for _, d := range a.Drawn {
+		if d.Width < 1 || d.Height < 1 || !slices.Contains(drawnTypes, d.MIMEType) {
+			return errors.New("the worker's picture is none")
+		}
+	}
+	return nil
+}
+
+// drawnTypes are the types of what is drawn.
+var drawnTypes = []string{"image/jpeg", "image/webp"}
+
+// maxThumbHash is the longest ThumbHash.
+const maxThumbHash = 37
 
 // failure is a problem on its way between the processes.
 type failure struct {

@@ -50,6 +50,9 @@ var sqliteDialect = dialect{
 	},
 	integrity: `PRAGMA quick_check`,
 	load:      insertRows,
+	emptyTables: func(names []string) string {
+		return `INSERT INTO search_index (search_index) VALUES ('delete-all'); DELETE FROM ` + strings.Join(names, `; DELETE FROM `) + `;`
+	},
 	sealTable: `CREATE TRIGGER sealed_insert_{{table}} BEFORE INSERT ON {{table}} BEGIN SELECT RAISE(ABORT, 'banksia: sealed'); END;
 		CREATE TRIGGER sealed_update_{{table}} BEFORE UPDATE ON {{table}} BEGIN SELECT RAISE(ABORT, 'banksia: sealed'); END;
 		CREATE TRIGGER sealed_delete_{{table}} BEFORE DELETE ON {{table}} BEGIN SELECT RAISE(ABORT, 'banksia: sealed'); END;`,

@@ -47,7 +47,10 @@ type Config struct {
 	// Process names this process to others that use the database at the same time;
 	// "": a name at random with URL, and none with Path, where there is one process at
 	// a time and takes over what the one before has left.
-	Process  string
+	Process string
+	// Target says that the database is to be filled by Copy, so that one which a copy
+	// that was cut off has left is no error.
+	Target   bool
 	Observer Observer // nil: nobody
 }
 
@@ -70,10 +73,15 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the database: %w", err)
 	}
+	if s.dialect.usable != nil {
+		if err := s.Read(ctx, s.dialect.usable); err != nil {
+			return nil, errors.Join(fmt.Errorf("use the database: %w", err), s.Close())
+		}
+	}
 	if err := s.migrate(ctx, newestVersion); err != nil {
 		return nil, errors.Join(fmt.Errorf("migrate the database: %w", err), s.Close())
 	}
-	if err := s.refuseCopies(ctx); err != nil {
+	if err := s.refuseCopies(ctx, cfg.Target); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
@@ -246,6 +254,8 @@ func (s *Store) explain(err error) error {
 		return &banksia.Error{Code: banksia.CodeUnavailable, Message: "The library was moved to another database.", Err: errors.Join(ErrMoved, err)}
 	case busy:
 		return errors.Join(errTurn(), err)
+	case noText:
+		return &banksia.Error{Code: banksia.CodeValidation, Message: "A text holds a character that cannot be stored.", Err: err}
 	case unreachable:
 		return &banksia.Error{Code: banksia.CodeStorage, Message: "The database cannot be reached for now.", Retry: 2 * time.Second, Err: err}
 	}

@@ -228,9 +228,14 @@ func (r *Runner) turn(ctx context.Context, finished []result, room int) (t turne
 		return err
 	}
 	owners := make([]banksia.UserID, len(finished))
+	r.mu.Lock()
 	for i := range finished {
 		owners[i] = finished[i].delivery.UserID
+		if newest, ok := r.held[finished[i].delivery.DeliveryID]; ok {
+			finished[i].delivery = newest
+		}
 	}
+	r.mu.Unlock()
 	err = r.store.ChangeAll(ctx, owners, func(tx *store.Tx) error {
 		for i := range finished {
 			if err := r.settle(tx, &finished[i]); err != nil {
@@ -266,19 +271,24 @@ func (r *Runner) turn(ctx context.Context, finished []result, room int) (t turne
 	}
 	fresh := t.claimed[:0]
 	for _, d := range t.claimed {
-		// After the machine slept, leases of tasks that still run have ended.
+		// After the machine slept, leases of tasks that still run have ended; their results
+		// count for the new claim.
 		if _, runs := r.held[d.DeliveryID]; !runs {
-			r.held[d.DeliveryID] = d
 			fresh = append(fresh, d)
 		}
+		r.held[d.DeliveryID] = d
 	}
 	t.claimed = fresh
 	return t, err
 }
 
-// settle stores one result.
+// settle stores one result, unless another process has the task by now: this one
+// was paused or cut off for longer than its lease, and what the other did counts.
 func (r *Runner) settle(tx *store.Tx, one *result) error {
 	t := one.delivery.Task
+	if held, err := tx.HoldTask(one.delivery); err != nil || !held {
+		return err
+	}
 	if one.released {
 		return tx.ReleaseTask(t)
 	}

@@ -109,9 +109,12 @@ func (s *Store) rename(key blob.Key, from string) error {
 	_, known := s.durable[folder]
 	s.mu.Unlock()
 	if !known {
-		if err := os.MkdirAll(filepath.Dir(to), 0o700); err != nil {
+		if err := blob.MakeFolder(filepath.Dir(to)); err != nil {
 			return err
 		}
+	}
+	if err := blob.GiveToOwnerOf(s.root, from); err != nil {
+		return err
 	}
 	if err := os.Rename(from, to); err != nil {
 		return err
