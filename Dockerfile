@@ -31,7 +31,8 @@ RUN install -d -o 65532 -g 65532 -m 700 /data
 USER 65532:65532
 VOLUME /data
 EXPOSE 8000
-ENV BANKSIA_DATA=/data BANKSIA_LISTEN=:8000 BANKSIA_LOG_FORMAT=json
+# A backup in S3 is on its way a file as large as the database: not in memory.
+ENV BANKSIA_DATA=/data BANKSIA_LISTEN=:8000 BANKSIA_LOG_FORMAT=json TMPDIR=/data
 HEALTHCHECK --interval=15s --timeout=6s --start-period=60s CMD ["banksia", "healthcheck"]
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["banksia"]

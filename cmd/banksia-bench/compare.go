@@ -18,6 +18,7 @@ func compare(ctx context.Context, args []string) error {
 	urls := flags.String("urls", "", "servers, separated by commas, the smallest library first")
 	keys := flags.String("api-keys", "", "their keys, in the same order")
 	rounds := flags.Int("rounds", 200, "requests to each server for each case")
+	only := flags.String("only", "", "measure only the cases whose name holds this")
 	rest := flags.Bool("rest", false, "everything but the asset lists")
 	flags.Parse(args)
 	var clients []*client
@@ -40,6 +41,9 @@ func compare(ctx context.Context, args []string) error {
 	}
 	fmt.Println(header + " last : first |\n" + line + "--:|")
 	for _, test := range cases[len(cases)-1] {
+		if !strings.Contains(test.name, *only) {
+			continue
+		}
 		times := make([][]time.Duration, len(clients))
 		same := make([]benchCase, len(clients))
 		for n := range clients {

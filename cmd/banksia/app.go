@@ -73,6 +73,9 @@ func newApp(ctx context.Context, cfg *settings, logger *slog.Logger, lock *os.Fi
 	if a.store, err = openStore(ctx, cfg, a.telemetry.Transactions()); err != nil {
 		return a, err
 	}
+	if ahead, err := a.store.ClockAhead(ctx); err == nil && ahead.Abs() > clockTolerance {
+		logger.Warn("the clock of this machine differs from that of the database; tasks may run twice, and links and sessions end at other times", "ahead", ahead.Round(time.Millisecond))
+	}
 	if a.blobs, err = openBlobs(ctx, cfg); err != nil {
 		return a, err
 	}
@@ -124,6 +127,9 @@ func newApp(ctx context.Context, cfg *settings, logger *slog.Logger, lock *os.Fi
 	return a, nil
 }
 
+// clockTolerance is how far the clocks of nodes may be apart without a warning.
+const clockTolerance = 2 * time.Second
+
 // answering is what this server answers in its role.
 func (a *app) answering() http.Handler {
 	if a.settings.role != roleWorker {
@@ -142,11 +148,36 @@ func (a *app) answering() http.Handler {
 func openStore(ctx context.Context, cfg *settings, observer store.Observer) (*store.Store, error) {
 	database := cfg.database()
 	database.Observer = observer
+	if err := makeForOwner(database.Path); err != nil {
+		return nil, err
+	}
 	s, err := store.Open(ctx, database)
 	if errors.Is(err, store.ErrNewerDatabase) {
 		return nil, fmt.Errorf("%w; start that version again (this is %s), nothing was changed", err, version)
 	}
-	return s, err
+	if errors.Is(err, store.ErrMoved) {
+		return nil, fmt.Errorf("%w; name that one with --database-url", err)
+	}
+	return s, explainDatabase(err)
+}
+
+// explainDatabase says what to do when PostgreSQL cannot be used.
+func explainDatabase(err error) error {
+	if refusal, ok := errors.AsType[interface {
+		error
+		SQLState() string
+	}](err); ok {
+		switch refusal.SQLState() {
+		case "28000", "28P01":
+			return fmt.Errorf("PostgreSQL refuses the user or the password of the database URL: %w", refusal)
+		case "3D000":
+			return fmt.Errorf("%w; make it first, with createdb", refusal)
+		}
+	}
+	if away, ok := errors.AsType[*net.OpError](err); ok {
+		return fmt.Errorf("PostgreSQL cannot be reached; is it running, and is the database URL right? %w", away)
+	}
+	return err
 }
 
 // start sweeps what a crash left behind, begins the background work and serves.

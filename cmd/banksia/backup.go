@@ -15,6 +15,7 @@ import (
 
 	"github.com/banksia-photos/banksia/internal/backup"
 	"github.com/banksia-photos/banksia/internal/blob"
+	"github.com/banksia-photos/banksia/internal/blob/s3"
 	"github.com/banksia-photos/banksia/internal/check"
 	"github.com/banksia-photos/banksia/internal/config"
 	"github.com/banksia-photos/banksia/internal/store"
@@ -87,6 +88,11 @@ func runBackup(ctx context.Context, args []string, std stdio) error {
 	if len(rest) != 1 {
 		return &usageError{set.Name(), errors.New("give one place for backups, a folder or s3://BUCKET/PREFIX")}
 	}
+	if verb == "make" {
+		if err := cfg.apart(rest[0]); err != nil {
+			return err
+		}
+	}
 	place, release, err := openBackups(ctx, rest[0], verb == "make")
 	if err != nil {
 		return err
@@ -94,18 +100,80 @@ func runBackup(ctx context.Context, args []string, std stdio) error {
 	defer release()
 	switch verb {
 	case "list":
-		return listBackups(ctx, place, std.out)
+		return listBackups(ctx, place, rest[0], std.out)
 	case "verify":
-		return verifyBackup(ctx, place, r, std)
+		return verifyBackup(ctx, place, rest[0], r, std)
 	}
 	return makeBackup(ctx, cfg, place, r, std)
 }
 
+// apart keeps backups away from what they are of: one in the data folder goes with
+// its disk, and to prune originals there would be to delete those of the library.
+func (s *settings) apart(place string) error {
+	if s3.IsLocation(place) {
+		there, err := s3.ParseLocation(place, os.Getenv)
+		if err != nil || s.blobs == "" {
+			return err
+		}
+		own, err := s3.ParseLocation(s.blobs, os.Getenv)
+		if err == nil && there.Endpoint == own.Endpoint && there.Bucket == own.Bucket && there.Prefix == own.Prefix {
+			err = fmt.Errorf("%s is the place of the library's own originals; choose another bucket or prefix", place)
+		}
+		return err
+	}
+	for _, folder := range []string{s.data, blobFolder(s.data)} {
+		inside, err := liesIn(place, folder)
+		if err != nil {
+			return err
+		}
+		if inside {
+			return fmt.Errorf("%s lies in the data folder and would be lost with it; choose a folder on another disk", place)
+		}
+	}
+	return nil
+}
+
+// liesIn tells whether a path, of which the end need not exist, is a folder or in it.
+func liesIn(path, folder string) (bool, error) {
+	outer, err := os.Stat(folder)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err == nil {
+		path, err = filepath.Abs(path)
+	}
+	for err == nil {
+		if real, realErr := filepath.EvalSymlinks(path); realErr == nil {
+			path = real
+		}
+		if inner, err := os.Stat(path); err == nil && os.SameFile(inner, outer) {
+			return true, nil
+		}
+		if path == filepath.Dir(path) {
+			return false, nil
+		}
+		path = filepath.Dir(path)
+	}
+	return false, err
+}
+
+// findBackup is backup.Find for people.
+func findBackup(ctx context.Context, place blob.Store, where, name string) (m backup.Manifest, err error) {
+	m, err = backup.Find(ctx, place, name)
+	switch {
+	case errors.Is(err, backup.ErrNoSnapshot) && name == "":
+		err = fmt.Errorf("there are no backups in %s", where)
+	case errors.Is(err, backup.ErrNoSnapshot):
+		err = fmt.Errorf("there is no backup %q in %s; banksia backup list names those that are there", name, where)
+	}
+	return m, err
+}
+
 // openBackups opens a place of backups; release ends the use of it.
 func openBackups(ctx context.Context, name string, create bool) (place blob.Store, release func(), err error) {
-	if !create {
-		if err := checkSource(name); err != nil {
-			return nil, nil, err
+	if !create && !s3.IsLocation(name) {
+		if _, err := os.Stat(name); err != nil {
+			return nil, nil, fmt.Errorf("there are no backups in %s: %w", name, err)
 		}
 	}
 	temporary, err := os.MkdirTemp("", "banksia-backup-")
@@ -114,7 +182,7 @@ func openBackups(ctx context.Context, name string, create bool) (place blob.Stor
 	}
 	if place, err = openPlace(ctx, name, temporary); err != nil {
 		os.RemoveAll(temporary)
-		return nil, nil, explainAccess("use the place for backups", err)
+		return nil, nil, fmt.Errorf("use %s for backups: %w", name, err)
 	}
 	return place, func() { os.RemoveAll(temporary) }, nil
 }
@@ -158,6 +226,10 @@ func makeBackup(ctx context.Context, cfg *settings, place blob.Store, r backupRe
 		return nil
 	}
 	removed, gone, freed, err := backup.Prune(ctx, place, r.keep, options)
+	if errors.Is(err, backup.ErrInUse) { // the next one does it
+		fmt.Fprintf(std.out, "old backups were not removed: %v\n", err)
+		return nil
+	}
 	for _, name := range removed {
 		fmt.Fprintf(std.out, "removed backup %s\n", name)
 	}
@@ -167,21 +239,24 @@ func makeBackup(ctx context.Context, cfg *settings, place blob.Store, r backupRe
 	return err
 }
 
-func listBackups(ctx context.Context, place blob.Store, out io.Writer) error {
-	all, err := backup.List(ctx, place)
-	if err != nil {
-		return err
+func listBackups(ctx context.Context, place blob.Store, where string, out io.Writer) error {
+	all, damaged := backup.List(ctx, place)
+	if len(all) == 0 {
+		if damaged != nil {
+			return damaged
+		}
+		return fmt.Errorf("there are no backups in %s", where)
 	}
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "NAME\tORIGINALS\tBYTES\tDATABASE BYTES\tMADE BY")
 	for _, m := range all {
 		fmt.Fprintf(table, "%s\t%d\t%d\t%d\t%s\n", m.Name, m.Originals, m.OriginalBytes, m.DatabaseBytes, m.Version)
 	}
-	return table.Flush()
+	return errors.Join(table.Flush(), damaged)
 }
 
-func verifyBackup(ctx context.Context, place blob.Store, r backupRequest, std stdio) error {
-	m, err := backup.Find(ctx, place, r.snapshot)
+func verifyBackup(ctx context.Context, place blob.Store, where string, r backupRequest, std stdio) error {
+	m, err := findBackup(ctx, place, where, r.snapshot)
 	if err != nil {
 		return err
 	}
@@ -193,7 +268,7 @@ func verifyBackup(ctx context.Context, place blob.Store, r backupRequest, std st
 		fmt.Fprintf(std.out, "problem: %s\n", problem)
 	}
 	if len(problems) > 0 {
-		return fmt.Errorf("backup %s has %d problems", m.Name, len(problems))
+		return fmt.Errorf("backup %s has %s", m.Name, count(len(problems), "problem"))
 	}
 	_, err = fmt.Fprintf(std.out, "Backup %s is whole: %d originals (%s).\n", m.Name, m.Originals, byteSize(m.OriginalBytes))
 	return err
@@ -216,13 +291,13 @@ func runRestore(ctx context.Context, args []string, std stdio) error {
 		return err
 	}
 	defer release()
-	m, err := backup.Find(ctx, place, snapshot)
+	m, err := findBackup(ctx, place, rest[0], snapshot)
 	if err != nil {
 		return err
 	}
 	lock, err := lockFolder(cfg.data)
 	if err != nil {
-		return err
+		return explainInUse(cfg.data, err)
 	}
 	defer lock.Close()
 	if cfg.databaseURL == "" {
@@ -252,7 +327,7 @@ func runRestore(ctx context.Context, args []string, std stdio) error {
 		fmt.Fprintf(std.out, "problem: %s\n", problem.Text)
 	}
 	if len(report.Problems) > 0 {
-		return fmt.Errorf("the library was restored with %d problems", len(report.Problems))
+		return fmt.Errorf("the library was restored with %s", count(len(report.Problems), "problem"))
 	}
 	_, err = fmt.Fprintf(std.out, "Restored backup %s and checked it: %d originals (%s), of which %d were copied, in %s.\n",
 		done.Name, done.Originals, byteSize(done.OriginalBytes), done.Copied, time.Since(begin).Round(time.Millisecond))
@@ -269,18 +344,28 @@ func installDatabase(ctx context.Context, cfg *settings, file string, std stdio)
 		return err
 	}
 	defer from.Close()
-	to, err := openStore(ctx, cfg, nil)
+	target := cfg.database()
+	target.Target = true
+	to, err := store.Open(ctx, target)
 	if err != nil {
 		return err
 	}
-	return errors.Join(store.Copy(ctx, from, to, store.CopyOptions{Progress: copyProgress(std.err)}), to.Close())
+	defer to.Close()
+	err = store.Copy(ctx, from, to, store.CopyOptions{Progress: copyProgress(std.err)})
+	if errors.Is(err, store.ErrNotEmpty) {
+		err = errors.New("there is a library in the database already; restore into an empty one")
+	}
+	return err
 }
 
 // moveFile moves a file to a new place, whole or not at all, also to another disk.
 func moveFile(from, to string) error {
 	folder := filepath.Dir(to)
+	if err := blob.GiveToOwnerOf(folder, from); err != nil {
+		return err
+	}
 	if err := os.Rename(from, to); err == nil {
-		return syncFolder(folder)
+		return blob.SyncFolder(folder)
 	}
 	source, err := os.Open(from)
 	if err != nil {
@@ -294,7 +379,7 @@ func moveFile(from, to string) error {
 	defer os.Remove(target.Name())
 	_, err = io.Copy(target, source)
 	if err == nil {
-		err = target.Sync()
+		err = errors.Join(target.Sync(), blob.GiveToOwnerOf(folder, target.Name()))
 	}
 	if err = errors.Join(err, target.Close()); err != nil {
 		return err
@@ -302,15 +387,7 @@ func moveFile(from, to string) error {
 	if err := os.Rename(target.Name(), to); err != nil {
 		return err
 	}
-	return syncFolder(folder)
-}
-
-func syncFolder(path string) error {
-	folder, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(folder.Sync(), folder.Close())
+	return blob.SyncFolder(folder)
 }
 
 // throttle lets something happen every two seconds.

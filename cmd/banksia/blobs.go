@@ -200,7 +200,12 @@ func openBlobs(ctx context.Context, cfg *settings) (blob.Store, error) {
 		}
 		return store, nil
 	}
-	return openS3(ctx, cfg.blobs, filepath.Join(cfg.data, "tmp"))
+	temporary := filepath.Join(cfg.data, "tmp")
+	s, err := openS3(ctx, cfg.blobs, temporary)
+	if err != nil {
+		return nil, err
+	}
+	return s, blob.GiveToOwnerOf(cfg.data, temporary)
 }
 
 func openS3(ctx context.Context, location, temporary string) (*s3.Store, error) {

@@ -31,12 +31,18 @@ import (
 	"github.com/banksia-photos/banksia/internal/store"
 )
 
-// asProgram makes the test binary be banksia itself.
+// asProgram makes the test binary be banksia itself, in the folder that it names. The
+// new process goes there by itself: on a file system that this process serves, one
+// that is not yet running would keep it from serving.
 const asProgram = "TEST_IS_BANKSIA"
 
 func TestMain(m *testing.M) {
 	media.ServeWorkerIfAsked()
-	if os.Getenv(asProgram) != "" {
+	if folder := os.Getenv(asProgram); folder != "" {
+		if err := os.Chdir(folder); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
 		main()
 	}
 	os.Exit(m.Run())
@@ -47,6 +53,7 @@ type workspace struct {
 	dir   string
 	cache string
 	env   []string
+	began func(*os.Process) // is told of each process; may be nil
 }
 
 func newWorkspace(t *testing.T) *workspace {
@@ -60,15 +67,22 @@ func (p *workspace) data(names ...string) string {
 
 func (p *workspace) command(ctx context.Context, args ...string) *exec.Cmd {
 	c := exec.CommandContext(ctx, os.Args[0], args...)
-	c.Dir = p.dir
 	for _, pair := range os.Environ() {
 		if !strings.HasPrefix(pair, "BANKSIA_") {
 			c.Env = append(c.Env, pair)
 		}
 	}
-	c.Env = append(append(c.Env, asProgram+"=1", "XDG_CACHE_HOME="+p.cache), p.env...)
+	c.Env = append(append(c.Env, asProgram+"="+p.dir, "XDG_CACHE_HOME="+p.cache), p.env...)
 	c.WaitDelay = 10 * time.Second
 	return c
+}
+
+func (p *workspace) begin(c *exec.Cmd) error {
+	err := c.Start()
+	if err == nil && p.began != nil {
+		p.began(c.Process)
+	}
+	return err
 }
 
 // run runs a command to its end.
@@ -77,7 +91,11 @@ func (p *workspace) run(t *testing.T, args ...string) (status int, out, errOut s
 	var o, e bytes.Buffer
 	c := p.command(t.Context(), args...)
 	c.Stdout, c.Stderr = &o, &e
-	if err := c.Run(); err != nil {
+	err := p.begin(c)
+	if err == nil {
+		err = c.Wait()
+	}
+	if err != nil {
 		if _, ok := errors.AsType[*exec.ExitError](err); !ok {
 			t.Fatalf("banksia %q: %v", args, err)
 		}
@@ -130,6 +148,16 @@ var (
 // serve starts a server on any free port and waits until it serves.
 func (p *workspace) serve(t *testing.T, args ...string) *server {
 	t.Helper()
+	s := p.tryServe(t, args...)
+	if s.url == "" {
+		t.Fatalf("the server ended: %s%s", s.greeting, s.log)
+	}
+	return s
+}
+
+// tryServe is serve for one that may end before it serves: it has no URL then.
+func (p *workspace) tryServe(t *testing.T, args ...string) *server {
+	t.Helper()
 	c := p.command(t.Context(), append([]string{"serve", "--listen", "127.0.0.1:0"}, args...)...)
 	s := &server{log: &safeBuffer{}, ended: make(chan struct{})}
 	c.Stderr = s.log
@@ -137,7 +165,7 @@ func (p *workspace) serve(t *testing.T, args ...string) *server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := c.Start(); err != nil {
+	if err := p.begin(c); err != nil {
 		t.Fatal(err)
 	}
 	s.process = c.Process
@@ -149,8 +177,7 @@ func (p *workspace) serve(t *testing.T, args ...string) *server {
 			s.url = match[1]
 		}
 		if err != nil {
-			c.Wait()
-			t.Fatalf("the server ended: %s%s", s.greeting, s.log)
+			break
 		}
 	}
 	s.key = keyText.FindString(s.greeting)
@@ -160,6 +187,9 @@ func (p *workspace) serve(t *testing.T, args ...string) *server {
 		s.state = c.ProcessState
 		close(s.ended)
 	}()
+	if s.url == "" {
+		<-s.ended
+	}
 	t.Cleanup(func() {
 		s.process.Kill()
 		<-s.ended

@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"syscall"
 	"time"
+
+	"github.com/banksia-photos/banksia/internal/blob"
 )
 
 // The data folder holds:
@@ -34,12 +36,15 @@ var errInUse = errors.New("another banksia runs on this data folder")
 // lockFolder makes the data folder if needed and takes its lock, which ends with
 // the process, however it ends. It fails with errInUse when somebody has it.
 func lockFolder(folder string) (*os.File, error) {
-	if err := os.MkdirAll(folder, 0o700); err != nil {
+	if err := blob.MakeFolder(folder); err != nil {
 		return nil, explainAccess("make the data folder", err)
 	}
 	file, err := os.OpenFile(filepath.Join(folder, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, explainAccess("use the data folder", err)
+	}
+	if err := blob.GiveToOwnerOf(folder, file.Name()); err != nil {
+		return nil, errors.Join(fmt.Errorf("use the data folder: %w", err), file.Close())
 	}
 	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		file.Close()
@@ -51,6 +56,14 @@ func lockFolder(folder string) (*os.File, error) {
 	return file, nil
 }
 
+// explainInUse adds what to do when lockFolder fails with errInUse.
+func explainInUse(folder string, err error) error {
+	if errors.Is(err, errInUse) {
+		return fmt.Errorf("%w (%s); stop it first, or name another with --data", err, folder)
+	}
+	return err
+}
+
 // lockBlobs takes the lock of the folder of originals, which may be a link that
 // another data folder has as well: a server sweeps what it takes for the remains of
 // its own uploads.
@@ -59,11 +72,30 @@ func lockBlobs(folder string) (*os.File, error) {
 	if err != nil {
 		return nil, explainAccess("use the folder of originals", err)
 	}
+	if err := blob.GiveToOwnerOf(blobFolder(folder), file.Name()); err != nil {
+		return nil, errors.Join(fmt.Errorf("use the folder of originals: %w", err), file.Close())
+	}
 	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		file.Close()
 		return nil, fmt.Errorf("another banksia uses the folder of originals %s; several servers need S3 (--blobs): %w", blobFolder(folder), err)
 	}
 	return file, nil
+}
+
+// makeForOwner makes an empty database file that belongs to the owner of its folder,
+// where root would else make one of its own.
+func makeForOwner(path string) error {
+	if path == "" || os.Geteuid() != 0 {
+		return nil
+	}
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL, 0o600)
+	switch {
+	case errors.Is(err, fs.ErrExist):
+		return nil
+	case err != nil:
+		return explainAccess("make the database", err)
+	}
+	return errors.Join(file.Close(), blob.GiveToOwnerOf(filepath.Dir(path), path))
 }
 
 // explainAccess adds who lacks the right.

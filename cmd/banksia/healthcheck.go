@@ -28,7 +28,7 @@ func runHealthcheck(ctx context.Context, args []string, std stdio) error {
 	cfg := defaultSettings()
 	set := flag.NewFlagSet("healthcheck", flag.ContinueOnError)
 	cfg.addListenFlag(set)
-	cfg.addDataFlags(set)
+	cfg.addFolderFlags(set)
 	if err := cfg.loadAll(set, healthcheckUsage, args, std); err != nil {
 		return err
 	}

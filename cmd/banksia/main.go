@@ -10,8 +10,10 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
+	"github.com/banksia-photos/banksia"
 	"github.com/banksia-photos/banksia/internal/media"
 )
 
@@ -65,7 +67,11 @@ func run(ctx context.Context, args []string, std stdio) int {
 		if err == nil || errors.Is(err, flag.ErrHelp) {
 			return 0
 		}
-		fmt.Fprintf(std.err, "banksia %s: %v\n", c.name, err)
+		text := err.Error()
+		if e, ok := errors.AsType[*banksia.Error](err); ok {
+			text = strings.Replace(text, string(e.Code)+": ", "", 1) // the code is for programs
+		}
+		fmt.Fprintf(std.err, "banksia %s: %s\n", c.name, text)
 		if _, ok := errors.AsType[*usageError](err); ok {
 			return 2
 		}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/url"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -25,7 +26,8 @@ blobs copy.
 Servers may run on the old database meanwhile. They go on answering reads and refuse
 changes with 503 and Retry-After, which clients repeat. Once the move is complete
 the old database refuses changes for good: start the servers with the new one. When
-the move is cut off, the old database is as it was.
+the move is cut off, the old database is as it was, and no server starts on the new
+one; the same command begins anew.
 
 With --copy the old database stays in use; what changes while the copy is made may
 not be in it.
@@ -43,13 +45,18 @@ func runMigrate(ctx context.Context, args []string, std stdio) error {
 	config.Text(set, &from, "from", "`DATABASE` to read", config.Database)
 	config.Text(set, &to, "to", "`DATABASE` to fill", config.Database)
 	config.Switch(set, &keep, "copy", "leave the old database in use")
-	cfg.addDataFlags(set)
+	cfg.addFolderFlags(set)
 	rest, err := cfg.load(set, migrateUsage, args, std, "from", "to", "copy")
 	if err != nil {
 		return err
 	}
 	if len(rest) > 0 || from == "" || to == "" {
 		return &usageError{set.Name(), errors.New("give --from and --to, and nothing else")}
+	}
+	for _, name := range []string{from, to} {
+		if !store.IsPostgres(name) && strings.Contains(name, "://") {
+			return &usageError{set.Name(), errors.New("a database is postgres://..., sqlite or sqlite:PATH")}
+		}
 	}
 	source, target := cfg.databaseNamed(from), cfg.databaseNamed(to)
 	if source.Path == target.Path && source.URL == target.URL {
@@ -63,18 +70,30 @@ func runMigrate(ctx context.Context, args []string, std stdio) error {
 	if target.Path == databaseFile(cfg.data) {
 		lock, err := lockFolder(cfg.data)
 		if err != nil {
-			return err
+			return explainInUse(cfg.data, err)
 		}
 		defer lock.Close()
 	}
+	if target.Path != "" {
+		if _, err := os.Stat(filepath.Dir(target.Path)); err != nil {
+			return fmt.Errorf("the database to fill: %w", err)
+		}
+	}
 	a, err := store.Open(ctx, source)
 	if err != nil {
-		return fmt.Errorf("the database to read: %w", err)
+		return fmt.Errorf("the database to read: %w", explainDatabase(err))
 	}
 	defer a.Close()
+	if err := makeForOwner(target.Path); err != nil {
+		return err
+	}
+	target.Target = true
 	b, err := store.Open(ctx, target)
+	if errors.Is(err, store.ErrMoved) {
+		return fmt.Errorf("the database to fill: %w; give an empty one", err)
+	}
 	if err != nil {
-		return fmt.Errorf("the database to fill: %w", err)
+		return fmt.Errorf("the database to fill: %w", explainDatabase(err))
 	}
 	defer b.Close()
 	options := store.CopyOptions{Progress: copyProgress(std.out)}
@@ -82,7 +101,10 @@ func runMigrate(ctx context.Context, args []string, std stdio) error {
 		options.MoveTo = withoutPassword(target)
 	}
 	begin := time.Now()
-	if err := store.Copy(ctx, a, b, options); err != nil {
+	switch err := store.Copy(ctx, a, b, options); {
+	case errors.Is(err, store.ErrNotEmpty):
+		return errors.New("there is a library in the database to fill; name an empty one")
+	case err != nil:
 		return err
 	}
 	fmt.Fprintf(std.out, "Every row was copied and compared, in %s.\n", time.Since(begin).Round(time.Millisecond))

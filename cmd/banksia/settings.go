@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -98,9 +99,14 @@ func (s *settings) addFlags(set *flag.FlagSet) {
 }
 
 func (s *settings) addDataFlags(set *flag.FlagSet) {
-	config.Text(set, &s.data, "data", "`FOLDER` that holds everything: database, originals, previews", config.NotEmpty)
+	s.addFolderFlags(set)
 	config.Text(set, &s.databaseURL, "database-url", "`URL` of a PostgreSQL database, postgres://USER:PASSWORD@HOST/NAME, to be used instead of the database in the data folder; better in the file or the environment than on the command line", config.PostgresURL)
 	config.Text(set, &s.blobs, "blobs", "`LOCATION` of originals and previews: s3://BUCKET/PREFIX?endpoint=URL&region=NAME for a server that speaks S3. When not given, the folder blobs in the data folder. Keys are found as other S3 programs do, such as in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY", checkLocation)
+}
+
+// addFolderFlags is for commands that need not know where everything is.
+func (s *settings) addFolderFlags(set *flag.FlagSet) {
+	config.Text(set, &s.data, "data", "`FOLDER` that holds everything: database, originals, previews", config.NotEmpty)
 	config.Text(set, &s.config, "config", "`FILE` of lines such as BANKSIA_LISTEN=:8000. When not given, banksia.conf in the data folder is read if it is there", nil)
 }
 
@@ -146,6 +152,9 @@ func (s *settings) load(set *flag.FlagSet, help string, args []string, std stdio
 		fmt.Fprint(std.out, help, "\nFlags:\n")
 		config.Help(std.out, set, private...)
 		return nil, err
+	}
+	if errors.Is(err, fs.ErrPermission) {
+		return nil, fmt.Errorf("%w; run this as the user that the server runs as, or as root", err)
 	}
 	if err != nil {
 		return nil, &usageError{set.Name(), err}

@@ -86,36 +86,45 @@ func runUsers(ctx context.Context, args []string, std stdio) error {
 	if len(rest) != verb.arguments {
 		return &usageError{set.Name(), fmt.Errorf("it takes %d arguments, not %d", verb.arguments, len(rest))}
 	}
-	password := func() (string, error) { return askPassword(std, fromStdin) }
+	made := ""
+	password := func() (string, error) {
+		text, isNew, err := askPassword(std, fromStdin)
+		if isNew {
+			made = text
+		}
+		return text, err
+	}
 	return withOwner(ctx, cfg, name == "add", std, func(s *store.Store, _ banksia.User) error {
-		return verb.run(ctx, s, rest, password, std)
+		err := verb.run(ctx, s, rest, password, std)
+		if err == nil && made != "" {
+			_, err = fmt.Fprintln(std.out, made)
+		}
+		return err
 	})
 }
 
-// askPassword gets a new password from a person or a program, or makes one; then
-// it is printed, and nothing else is, on standard output.
-func askPassword(std stdio, fromStdin bool) (string, error) {
+// askPassword gets a new password from a person or a program, or makes one; that is
+// printed once it is good for something, and nothing else is, on standard output.
+func askPassword(std stdio, fromStdin bool) (password string, made bool, err error) {
 	if fromStdin {
 		line, err := bufio.NewReader(std.in).ReadString('\n')
 		if err != nil && !errors.Is(err, io.EOF) {
-			return "", fmt.Errorf("read the password: %w", err)
+			return "", false, fmt.Errorf("read the password: %w", err)
 		}
-		return strings.TrimRight(line, "\r\n"), nil
+		return strings.TrimRight(line, "\r\n"), false, nil
 	}
 	if file, ok := std.in.(*os.File); ok && term.IsTerminal(int(file.Fd())) {
 		fmt.Fprint(std.err, "New password (empty: one is made): ")
 		text, err := term.ReadPassword(int(file.Fd()))
 		fmt.Fprintln(std.err)
 		if err != nil {
-			return "", fmt.Errorf("read the password: %w", err)
+			return "", false, fmt.Errorf("read the password: %w", err)
 		}
 		if len(text) > 0 {
-			return string(text), nil
+			return string(text), false, nil
 		}
 	}
-	password := auth.NewPassword()
-	_, err := fmt.Fprintln(std.out, password)
-	return password, err
+	return auth.NewPassword(), true, nil
 }
 
 func addUser(ctx context.Context, s *store.Store, args []string, password func() (string, error), std stdio) error {

@@ -24,8 +24,11 @@ func TestUsers(t *testing.T) {
 	if made := call(0, "", "add", "Ada@Example.org"); !regexp.MustCompile(`^[a-z2-9-]{23}\n$`).MatchString(made) {
 		t.Errorf("the password is %q", made)
 	}
-	call(1, "", "add", "ada@example.org")
-	call(1, "", "add", "nobody")
+	for _, address := range []string{"ada@example.org", "nobody"} {
+		if out := call(1, "", "add", address); out != "" {
+			t.Errorf("a password of nobody is printed: %q", out)
+		}
+	}
 	call(0, "a good password\n", "add", "bob@example.org", "--password-stdin")
 	call(1, "short\n", "add", "eve@example.org", "--password-stdin")
 	call(0, "", "limit", "bob@example.org", "1000")

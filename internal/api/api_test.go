@@ -368,6 +368,8 @@ func TestExist(t *testing.T) {
 		{`{"checksum_sha1s":[""]}`, 200, 0},
 		{`{"deviceId":"test","deviceAssetIds":["device-a.jpg","other"]}`, 200, 1},
 		{`{"deviceId":"other","deviceAssetIds":["device-a.jpg"]}`, 200, 0},
+		{`{"deviceId":"test","deviceAssetIds":["\u0000","device-a.jpg"]}`, 200, 1},
+		{`{"deviceId":"\u0000","deviceAssetIds":["device-a.jpg"]}`, 200, 0},
 		{`{}`, 422, 0},
 		{`{"deviceId":"test"}`, 422, 0},
 		{`{"deviceAssetIds":["a"]}`, 422, 0},

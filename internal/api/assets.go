@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"unicode/utf8"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/banksia-photos/banksia"
 	"github.com/banksia-photos/banksia/internal/api/wire"
 	"github.com/banksia-photos/banksia/internal/store"
@@ -83,7 +85,8 @@ func (s *Server) writeAsset(w http.ResponseWriter, r *http.Request, status int, 
 	return write(w, status, bodies[0])
 }
 
-// assets writes assets with one query for each group that is asked for.
+// assets writes assets. The groups that are asked for are read side by side, for all
+// assets at once.
 func (s *Server) assets(r *http.Request, assets []banksia.Asset, include wire.Include) ([]wire.Asset, error) {
 	ids := make([]banksia.AssetID, len(assets))
 	for i := range assets {
@@ -92,17 +95,17 @@ func (s *Server) assets(r *http.Request, assets []banksia.Asset, include wire.In
 	var metadata map[banksia.AssetID]banksia.Metadata
 	var faces map[banksia.AssetID][]banksia.Face
 	var people map[banksia.AssetID][]banksia.Person
-	var err error
+	reading, ctx := errgroup.WithContext(r.Context())
 	if include.Metadata || include.Full {
-		metadata, err = s.store.MetadataOf(r.Context(), ids)
+		reading.Go(func() (err error) { metadata, err = s.store.MetadataOf(ctx, ids); return err })
 	}
-	if err == nil && include.Faces {
-		faces, err = s.store.FacesOf(r.Context(), ids)
+	if include.Faces {
+		reading.Go(func() (err error) { faces, err = s.store.FacesOf(ctx, ids); return err })
 	}
-	if err == nil && include.People {
-		people, err = s.store.PeopleOf(r.Context(), ids)
+	if include.People {
+		reading.Go(func() (err error) { people, err = s.store.PeopleOf(ctx, ids); return err })
 	}
-	if err != nil {
+	if err := reading.Wait(); err != nil {
 		return nil, err
 	}
 	urls := s.urls(r)

@@ -536,9 +536,16 @@ func TestOAuth(t *testing.T) {
 	if page.StatusCode != 200 || !strings.Contains(page.Header.Get("Content-Security-Policy"), "http://127.0.0.1:7777") {
 		t.Fatalf("asked: %s %s", page.Status, page.Header.Get("Content-Security-Policy"))
 	}
-	answer := submit(t, client, page, map[string]string{"email": "owner@localhost", "password": "wrong password", "answer": "allow"})
-	if answer.StatusCode != 401 {
-		t.Errorf("a wrong password: %s", answer.Status)
+	for _, email := range []string{"owner@localhost", "owner\x00@localhost", "\xff"} {
+		answer := submit(t, client, ask(authorization(id, redirect)), map[string]string{"email": email, "password": "wrong password", "answer": "allow"})
+		if answer.StatusCode != 401 {
+			t.Errorf("a wrong password of %q: %s", email, answer.Status)
+		}
+	}
+	for _, stranger := range []string{"a\x00", "\xff"} {
+		if answer := ask(authorization(stranger, redirect)); answer.StatusCode != 400 {
+			t.Errorf("the client %q: %s", stranger, answer.Status)
+		}
 	}
 	allow := func() string {
 		t.Helper()

@@ -115,7 +115,7 @@ type Store interface {
 	Fetch(ctx context.Context, key Key) (path string, release func(), err error)
 	// Stat tells size and time of a blob; ErrNotExist when there is none.
 	Stat(ctx context.Context, key Key) (Info, error)
-	// Delete removes a blob; a missing one is no error.
+	// Delete removes a blob, durably; a missing one is no error.
 	Delete(ctx context.Context, key Key) error
 	// List calls f for every blob whose key begins with the prefix, in no
 	// particular order, until f fails.
@@ -162,7 +162,7 @@ type PresignOptions struct {
 func ForClients(err error) error {
 	switch {
 	case errors.Is(err, ErrFull):
-		return &banksia.Error{Code: banksia.CodeInsufficientStorage, Message: "The storage of the server is full.", Final: true, Err: err}
+		return &banksia.Error{Code: banksia.CodeInsufficientStorage, Message: "The storage of the server is full.", Retry: banksia.FullRetry, Final: true, Err: err}
 	case errors.Is(err, ErrUnavailable), errors.Is(err, ErrDamaged):
 		return &banksia.Error{Code: banksia.CodeStorage, Message: "The storage of the server failed for now.", Retry: 10 * time.Second, Err: err}
 	}

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -80,7 +81,13 @@ func TestCrash(t *testing.T) {
 		database = storetest.Postgres(t)
 	}
 	acknowledged := map[banksia.AssetID]int{}
-	const rounds = 6
+	rounds := 6
+	if text := os.Getenv("BANKSIA_TEST_FAULTS"); text != "" { // the long form: make faults
+		var err error
+		if rounds, err = strconv.Atoi(text); err != nil {
+			t.Fatalf("BANKSIA_TEST_FAULTS: %v", err)
+		}
+	}
 	for round := range rounds {
 		child := exec.Command(os.Args[0])
 		child.Env = append(os.Environ(), crashVariable+"="+folder, crashDatabaseVariable+"="+database.URL)

@@ -88,6 +88,33 @@ func FormatByType(mimeType string) (format Format, ok bool) {
 	return Format{}, false
 }
 
+// FormatByContent is the likeliest format of the leading bytes of a file without a
+// name; ok is false for none of Formats. Camera formats that are TIFF files inside
+// are taken for TIFF.
+func FormatByContent(head []byte) (format Format, ok bool) {
+	family := sniffFamily(head)
+	name := map[string]string{"tiff": "tiff", "heif": "heic", "isobmff-video": "mp4", "matroska": "mkv"}[family]
+	has := func(at int, text string) bool { return len(head) >= at && bytes.HasPrefix(head[at:], []byte(text)) }
+	switch {
+	case family == "tiff" && has(8, "CR\x02"):
+		name = "cr2"
+	case family == "heif" && (has(8, "avif") || has(8, "avis")):
+		name = "avif"
+	case family == "isobmff-video" && (has(8, "qt  ") || !has(4, "ftyp")):
+		name = "mov"
+	case family == "isobmff-video" && has(8, "3g"):
+		name = "3gp"
+	case family == "matroska" && bytes.Contains(head, []byte("webm")):
+		name = "webm"
+	}
+	for _, f := range Formats {
+		if f.family == family && (name == "" || f.Name == name) {
+			return f, true
+		}
+	}
+	return Format{}, false
+}
+
 // Sniff tells whether the leading bytes of a file can be of the format.
 func (f Format) Sniff(head []byte) bool {
 	return sniffFamily(head) == f.family

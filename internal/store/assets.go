@@ -176,9 +176,11 @@ func (s *Store) AssetsBySHA1(ctx context.Context, scope banksia.Scope, library b
 // AssetsByDevice finds the assets of a library that a device uploaded under these
 // ids of its own.
 func (s *Store) AssetsByDevice(ctx context.Context, scope banksia.Scope, library banksia.LibraryID, deviceID string, deviceAssetIDs []string) ([]banksia.Asset, error) {
-	args := make([]any, len(deviceAssetIDs))
-	for i, id := range deviceAssetIDs {
-		args[i] = id
+	args := make([]any, 0, len(deviceAssetIDs))
+	for _, id := range deviceAssetIDs {
+		if isText(id) && isText(deviceID) {
+			args = append(args, id)
+		}
 	}
 	return s.assetsMatching(ctx, scope, library, "a.device_asset_id", deviceID, args)
 }

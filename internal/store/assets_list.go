@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -56,7 +55,7 @@ func newSelection(tx *Tx, f AssetFilter) (*selection, error) {
 		}
 	}
 	// Sets that are named by an ID may be of another library.
-	known := func(table string, id any) error {
+	ofTheLibrary := func(table string, id any) error {
 		ok, err := tx.inLibrary(table, id, f.LibraryID)
 		if err == nil && !ok {
 			s.rest = append(s.rest, "FALSE")
@@ -75,32 +74,32 @@ func newSelection(tx *Tx, f AssetFilter) (*selection, error) {
 		}
 	}
 	if f.StackID != nil {
-		if err := known("stacks", *f.StackID); err != nil {
+		if err := ofTheLibrary("stacks", *f.StackID); err != nil {
 			return nil, err
 		}
 		id := q.arg(*f.StackID)
 		use("a.stack_id = "+id, own("s.stack_id = "+id))
 	}
-	people, err := tx.rarestFirst(f.PersonIDs)
+	people, known, err := tx.rarestFirst(f.LibraryID, f.PersonIDs)
 	if err != nil {
 		return nil, err
 	}
+	if !known {
+		s.rest = append(s.rest, "FALSE")
+	}
 	for _, person := range people {
-		if err := known("people", person); err != nil {
-			return nil, err
-		}
 		id := q.arg(person)
 		use("EXISTS (SELECT 1 FROM asset_people x WHERE x.asset_id = a.id AND x.person_id = "+id+")", stream{"asset_people", "asset_id", "s.person_id = " + id})
 	}
 	if f.AlbumID != nil {
-		if err := known("albums", *f.AlbumID); err != nil {
+		if err := ofTheLibrary("albums", *f.AlbumID); err != nil {
 			return nil, err
 		}
 		id := q.arg(*f.AlbumID)
 		use("EXISTS (SELECT 1 FROM album_assets x WHERE x.asset_id = a.id AND x.album_id = "+id+")", stream{"album_assets", "asset_id", "s.album_id = " + id})
 	}
 	for _, album := range f.AlsoInAlbums {
-		if err := known("albums", album); err != nil {
+		if err := ofTheLibrary("albums", album); err != nil {
 			return nil, err
 		}
 		s.assets = append(s.assets, "EXISTS (SELECT 1 FROM album_assets x WHERE x.asset_id = a.id AND x.album_id = "+q.arg(album)+")")
@@ -143,31 +142,31 @@ func (tx *Tx) inLibrary(table string, id any, library banksia.LibraryID) (bool, 
 	return err == nil, err
 }
 
-// rarestFirst orders people by how many assets show them, so that the fewest
-// drive the list.
-func (tx *Tx) rarestFirst(people []banksia.PersonID) ([]banksia.PersonID, error) {
-	if len(people) < 2 {
-		return people, nil
+// rarestFirst orders people of a library by how many assets show them, so that the
+// fewest drive the list. known is false, and the order any, when some of them are
+// not of the library.
+func (tx *Tx) rarestFirst(library banksia.LibraryID, people []banksia.PersonID) (ordered []banksia.PersonID, known bool, err error) {
+	wanted := map[banksia.PersonID]bool{}
+	for _, id := range people {
+		wanted[id] = true
 	}
-	ordered := make([]banksia.PersonID, 0, len(people))
 	for chunk := range chunks(people) {
 		var q query
-		err := tx.each(`SELECT id FROM people WHERE id IN (`+list(&q, chunk)+`) ORDER BY asset_count`, q.args, func(rows *sql.Rows) error {
+		text := `SELECT id FROM people WHERE library_id = ` + q.arg(library) + ` AND id IN (` + list(&q, chunk) + `) ORDER BY asset_count`
+		err := tx.each(text, q.args, func(rows *sql.Rows) error {
 			var id banksia.PersonID
 			err := rows.Scan(&id)
 			ordered = append(ordered, id)
 			return err
 		})
 		if err != nil {
-			return nil, fmt.Errorf("order people: %w", err)
+			return nil, false, fmt.Errorf("order people: %w", err)
 		}
 	}
-	for _, id := range people { // somebody unknown empties the list
-		if !slices.Contains(ordered, id) {
-			return []banksia.PersonID{id}, nil
-		}
+	if len(ordered) < len(wanted) {
+		return people, false, nil
 	}
-	return ordered, nil
+	return ordered, true, nil
 }
 
 // maxOffset is the widest difference between a wall clock and UTC.

@@ -3,6 +3,7 @@ package store
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -52,17 +53,19 @@ var copiedTables = []struct{ name, key string }{
 
 // Names of settings that a copy leaves.
 const (
-	settingUnfinished = "copy.unfinished" // in the target, until it is whole
+	settingUnfinished = "copy.unfinished" // in the target, until it is whole: which copy fills it
 	settingMovedTo    = "copy.moved_to"   // in the source: where everything is now
 )
 
 var (
 	// ErrUnfinishedCopy says that a copy into the database was cut off.
-	ErrUnfinishedCopy = errors.New("the database is an unfinished copy; make an empty one and copy again")
+	ErrUnfinishedCopy = errors.New("the database is an unfinished copy; run the same copy again, which begins anew")
 	// ErrMoved says that everything in the database was moved to another.
 	ErrMoved = errors.New("the database was moved")
 	// ErrNotEmpty says that a database has users already.
 	ErrNotEmpty = errors.New("the database is not empty")
+	// ErrOvertaken says that another copy into the same database has begun.
+	ErrOvertaken = errors.New("another copy into the database has begun")
 )
 
 // copyBatch is how many rows one transaction of a copy writes.
@@ -79,22 +82,23 @@ type CopyOptions struct {
 	Progress func(step, table string, done, total int64)
 }
 
+// copying is one copy under way.
+type copying struct {
+	to       *Store
+	token    []byte // of settingUnfinished in the target
+	progress func(step, table string, done, total int64)
+}
+
 // Copy fills an empty database with everything in another, on any engine, as it is
 // at one moment, and then compares them row by row. While it runs the source can be
-// read and, unless it is being moved, written. A target that was not finished
-// cannot be opened.
+// read and, unless it is being moved, written. A target that was not finished can
+// only be opened as Config.Target: to be filled anew.
 func Copy(ctx context.Context, from, to *Store, o CopyOptions) error {
-	if o.Progress == nil {
-		o.Progress = func(string, string, int64, int64) {}
+	c := &copying{to: to, token: []byte(rand.Text()), progress: o.Progress}
+	if c.progress == nil {
+		c.progress = func(string, string, int64, int64) {}
 	}
-	err := to.Write(ctx, func(tx *Tx) error {
-		if some, err := tx.exists(`SELECT 1 FROM users LIMIT 1`); err != nil || some {
-			return errors.Join(err, ErrNotEmpty)
-		}
-		_, err := tx.Exec(`INSERT INTO settings (name, value) VALUES ($1, $2)`, settingUnfinished, []byte{1})
-		return err
-	})
-	if err != nil {
+	if err := c.begin(ctx); err != nil {
 		return fmt.Errorf("copy: %w", err)
 	}
 	copyAll := func(source *Tx) error {
@@ -103,33 +107,36 @@ func Copy(ctx context.Context, from, to *Store, o CopyOptions) error {
 			return err
 		}
 		for _, table := range copiedTables {
-			if err := copyTable(ctx, source, to, table.name, columns[table.name], o.Progress); err != nil {
+			if err := c.copyTable(ctx, source, table.name, columns[table.name]); err != nil {
 				return fmt.Errorf("copy %s: %w", table.name, err)
 			}
 		}
-		if err := to.fillSearchIndex(ctx, o.Progress); err != nil {
+		if err := c.fillSearchIndex(ctx); err != nil {
 			return fmt.Errorf("copy the words: %w", err)
 		}
 		return to.Read(ctx, func(target *Tx) error {
+			if err := target.takeTime(); err != nil {
+				return err
+			}
 			for _, table := range copiedTables {
-				if err := compareTable(source, target, table.name, table.key, columns[table.name], o.Progress); err != nil {
+				if err := compareTable(source, target, table.name, table.key, columns[table.name], c.progress); err != nil {
 					return fmt.Errorf("compare %s: %w", table.name, err)
 				}
 			}
 			return nil
 		})
 	}
-	finish := func() error {
-		return to.Write(ctx, func(tx *Tx) error {
-			_, err := tx.Exec(`DELETE FROM settings WHERE name = $1`, settingUnfinished)
-			return err
-		})
-	}
 	if o.MoveTo == "" {
-		if err := from.Read(ctx, copyAll); err != nil {
+		err := from.Read(ctx, func(source *Tx) error {
+			if err := source.takeTime(); err != nil {
+				return err
+			}
+			return copyAll(source)
+		})
+		if err != nil {
 			return err
 		}
-		return finish()
+		return c.finish(ctx)
 	}
 	return from.patientlyAlone(ctx, func(source *Tx) error {
 		if err := source.closeToChanges(); err != nil {
@@ -140,10 +147,65 @@ func Copy(ctx context.Context, from, to *Store, o CopyOptions) error {
 		}
 		// The target first: were this cut off between the two, both could be opened,
 		// and the source still is the one in use.
-		if err := finish(); err != nil {
+		if err := c.finish(ctx); err != nil {
 			return err
 		}
 		return source.seal(o.MoveTo)
+	})
+}
+
+// begin makes the target an unfinished copy, without what another that was cut off
+// has left in it.
+func (c *copying) begin(ctx context.Context) error {
+	return c.to.patientlyAlone(ctx, func(tx *Tx) error {
+		unfinished, err := tx.exists(`SELECT 1 FROM settings WHERE name = $1`, settingUnfinished)
+		if err != nil {
+			return err
+		}
+		if some, err := tx.exists(`SELECT 1 FROM users LIMIT 1`); err != nil || some && !unfinished {
+			return errors.Join(err, ErrNotEmpty)
+		}
+		if err := tx.emptyTables(); err != nil {
+			return fmt.Errorf("empty the target: %w", err)
+		}
+		_, err = tx.Exec(`INSERT INTO settings (name, value) VALUES ($1, $2)`, settingUnfinished, c.token)
+		return err
+	})
+}
+
+func (tx *Tx) emptyTables() error {
+	if err := tx.takeTime(); err != nil {
+		return err
+	}
+	names := make([]string, len(copiedTables))
+	for i, table := range copiedTables {
+		names[len(names)-1-i] = table.name
+	}
+	return tx.execScript(tx.store.dialect.emptyTables(names))
+}
+
+// write changes the target, as long as no other copy has begun to fill it.
+func (c *copying) write(ctx context.Context, f func(*Tx) error) error {
+	return c.to.Write(ctx, func(tx *Tx) error {
+		if err := tx.takeTime(); err != nil {
+			return err
+		}
+		result, err := tx.Exec(`UPDATE settings SET value = value WHERE name = $1 AND value = $2`, settingUnfinished, c.token)
+		if err != nil {
+			return err
+		}
+		if n, err := result.RowsAffected(); err != nil || n == 0 {
+			return errors.Join(err, ErrOvertaken)
+		}
+		return f(tx)
+	})
+}
+
+// finish makes the target a database like any other.
+func (c *copying) finish(ctx context.Context) error {
+	return c.write(ctx, func(tx *Tx) error {
+		_, err := tx.Exec(`DELETE FROM settings WHERE name = $1`, settingUnfinished)
+		return err
 	})
 }
 
@@ -160,11 +222,23 @@ func (s *Store) patientlyAlone(ctx context.Context, f func(*Tx) error) error {
 	}
 }
 
+// takeTime lets the statements of a transaction, and the waits between them, last as
+// long as they need, whatever an operator has set for those of requests.
+func (tx *Tx) takeTime() error {
+	if tx.store.dialect.takeTime == "" {
+		return nil
+	}
+	return tx.execScript(tx.store.dialect.takeTime)
+}
+
 // closeToChanges keeps other transactions from changing any table until the end of
 // this one.
 func (tx *Tx) closeToChanges() error {
 	if tx.store.dialect.closeTables == "" {
 		return nil // the transaction excludes all others
+	}
+	if err := tx.takeTime(); err != nil {
+		return err
 	}
 	names := make([]string, len(copiedTables))
 	for i, table := range copiedTables {
@@ -188,8 +262,9 @@ func (tx *Tx) seal(movedTo string) error {
 	return nil
 }
 
-// refuseCopies fails for a database that is not to be used.
-func (s *Store) refuseCopies(ctx context.Context) error {
+// refuseCopies fails for a database that is not to be used; target says that it is
+// about to be filled.
+func (s *Store) refuseCopies(ctx context.Context, target bool) error {
 	return s.Read(ctx, func(tx *Tx) error {
 		return tx.each(`SELECT name, value FROM settings WHERE name IN ($1, $2)`, []any{settingUnfinished, settingMovedTo}, func(rows *sql.Rows) error {
 			var name string
@@ -198,6 +273,9 @@ func (s *Store) refuseCopies(ctx context.Context) error {
 				return err
 			}
 			if name == settingUnfinished {
+				if target {
+					return nil
+				}
 				return ErrUnfinishedCopy
 			}
 			return fmt.Errorf("%w to %s", ErrMoved, value)
@@ -248,7 +326,7 @@ func scanRow(rows *sql.Rows, columns []Column) ([]any, error) {
 		case "TEXT":
 			to[i] = new(sql.NullString)
 		case "BYTEA":
-			to[i] = new([]byte)
+			to[i] = new(any) // drivers make no []byte of no bytes
 		default:
 			return nil, fmt.Errorf("column %s has the unknown type %s", c.Name, c.Type)
 		}
@@ -266,9 +344,11 @@ func scanRow(rows *sql.Rows, columns []Column) ([]any, error) {
 			to[i], _ = v.Value()
 		case *sql.NullString:
 			to[i], _ = v.Value()
-		case *[]byte:
-			if to[i] = *v; *v == nil {
-				to[i] = nil
+		case *any:
+			if bytes, ok := (*v).([]byte); ok {
+				to[i] = append([]byte{}, bytes...)
+			} else {
+				to[i] = *v // NULL, or what the comparison refuses
 			}
 		}
 	}
@@ -280,7 +360,7 @@ func (tx *Tx) count(table string) (n int64, err error) {
 	return n, err
 }
 
-func copyTable(ctx context.Context, source *Tx, to *Store, table string, columns []Column, progress func(string, string, int64, int64)) error {
+func (c *copying) copyTable(ctx context.Context, source *Tx, table string, columns []Column) error {
 	total, err := source.count(table)
 	if err != nil || total == 0 {
 		return err
@@ -288,11 +368,14 @@ func copyTable(ctx context.Context, source *Tx, to *Store, table string, columns
 	var batch [][]any
 	done := int64(0)
 	flush := func() error {
-		err := to.Write(ctx, func(tx *Tx) error { return to.dialect.load(tx, table, columns, batch) })
+		err := c.write(ctx, func(tx *Tx) error { return c.to.dialect.load(tx, table, columns, batch) })
+		if err != nil {
+			return errors.Join(err, noTextAmong(columns, batch))
+		}
 		done += int64(len(batch))
 		batch = nil
-		progress("copying", table, done, total)
-		return err
+		c.progress("copying", table, done, total)
+		return nil
 	}
 	where, args := "", []any{}
 	if table == "settings" { // those of the copies are of one database
@@ -312,6 +395,18 @@ func copyTable(ctx context.Context, source *Tx, to *Store, table string, columns
 		err = flush()
 	}
 	return err
+}
+
+// noTextAmong names a value that not every engine can keep.
+func noTextAmong(columns []Column, rows [][]any) error {
+	for _, row := range rows {
+		for i, value := range row {
+			if text, ok := value.(string); ok && !isText(text) {
+				return fmt.Errorf("column %s of the row %s = %x holds a zero byte or what is no UTF-8: %q", columns[i].Name, columns[0].Name, row[0], text)
+			}
+		}
+	}
+	return nil
 }
 
 // insertRows writes rows one by one.
@@ -379,29 +474,29 @@ func sameValue(a, b any) bool {
 		return ok && bytes.Equal(a, b)
 	case float64:
 		b, ok := b.(float64)
-		return ok && math.Float64bits(a) == math.Float64bits(b)
+		return ok && (a == b || math.IsNaN(a) && math.IsNaN(b)) // SQLite keeps no sign of zero
 	}
 	return a == b
 }
 
-// fillSearchIndex indexes all search documents, of a database whose index is empty.
-func (s *Store) fillSearchIndex(ctx context.Context, progress func(string, string, int64, int64)) error {
+// fillSearchIndex indexes all search documents of the target, whose index is empty.
+func (c *copying) fillSearchIndex(ctx context.Context) error {
 	var total, done int64
-	err := s.Read(ctx, func(tx *Tx) (err error) {
+	err := c.to.Read(ctx, func(tx *Tx) (err error) {
 		total, err = tx.count("search_documents")
 		return err
 	})
 	for after, more := int64(math.MinInt64), true; more && err == nil; {
-		err = s.Write(ctx, func(tx *Tx) (err error) {
+		err = c.write(ctx, func(tx *Tx) (err error) {
 			after, more, err = tx.indexDocuments(after)
 			return err
 		})
 		if done = min(done+copyBatch, total); total > 0 {
-			progress("indexing", "search_documents", done, total)
+			c.progress("indexing", "search_documents", done, total)
 		}
 	}
-	if err == nil && s.dialect.afterLoad != "" {
-		err = s.Write(ctx, func(tx *Tx) error { return tx.execScript(s.dialect.afterLoad) })
+	if err == nil && c.to.dialect.afterLoad != "" {
+		err = c.write(ctx, func(tx *Tx) error { return tx.execScript(c.to.dialect.afterLoad) })
 	}
 	return err
 }

@@ -3,9 +3,11 @@ package store
 import (
 	"context"
 	"errors"
+	"math"
 	"math/rand/v2"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/banksia-photos/banksia"
@@ -45,27 +47,38 @@ func TestCopy(t *testing.T) {
 					}
 				}
 				// All bit patterns of numbers, and texts that look like other things.
-				_, err := tx.Exec(`INSERT INTO settings (name, value) VALUES ('odd', $1)`, []byte{0, 255, 0, '\''})
-				if err == nil {
-					_, err = tx.Exec(`UPDATE asset_metadata SET make = $1, altitude = $2 WHERE asset_id = $3`, "1.50\t\\N\"né\u00e9'", 0.1+0.2, l.assets[0].id)
+				_, err := tx.Exec(`INSERT INTO settings (name, value) VALUES ('odd', $1), ('nothing', $2)`, []byte{0, 255, 0, '\''}, []byte{})
+				for i, number := range []float64{0.1 + 0.2, math.Copysign(0, -1), math.Inf(1), -math.MaxFloat64, math.SmallestNonzeroFloat64} {
+					if err == nil {
+						_, err = tx.Exec(`UPDATE asset_metadata SET make = $1, model = '', altitude = $2 WHERE asset_id = $3`, "1.50\t\\N\"né\u00e9'\r\n\U0001f98e"+strings.Repeat("x", 100_000), number, l.assets[i].id)
+					}
 				}
 				return err
 			})
 
-			// A copy that is cut off cannot be mistaken for a whole one.
-			halfConfig := c.to(t)
-			half := openWith(t, halfConfig)
-			ctx, cancel := context.WithCancel(t.Context())
-			err := Copy(ctx, from, half, CopyOptions{Progress: func(step, table string, _, _ int64) {
-				if table == "albums" {
-					cancel()
+			// A copy that is cut off cannot be mistaken for a whole one, and is begun anew,
+			// wherever that was.
+			toConfig.Target = true
+			for _, last := range []string{"copying settings", "copying albums", "copying search_documents", "indexing search_documents", "comparing assets"} {
+				to, err := Open(t.Context(), toConfig)
+				if err != nil {
+					t.Fatal(err)
 				}
-			}})
-			if err == nil {
-				t.Fatal("a cancelled copy succeeded")
-			}
-			if _, err := Open(t.Context(), halfConfig); !errors.Is(err, ErrUnfinishedCopy) {
-				t.Errorf("opening half a copy: %v", err)
+				ctx, cancel := context.WithCancel(t.Context())
+				err = Copy(ctx, from, to, CopyOptions{Progress: func(step, table string, _, _ int64) {
+					if step+" "+table == last {
+						cancel()
+					}
+				}})
+				if err == nil {
+					t.Fatalf("a copy that was cut off at %s succeeded", last)
+				}
+				to.Close()
+				server := toConfig
+				server.Target = false
+				if _, err := Open(t.Context(), server); !errors.Is(err, ErrUnfinishedCopy) {
+					t.Errorf("opening half a copy: %v", err)
+				}
 			}
 
 			to := openWith(t, toConfig)
@@ -149,5 +162,80 @@ func TestMove(t *testing.T) {
 				t.Errorf("changing the target: %v", err)
 			}
 		})
+	}
+}
+
+// Of two copies into one database the later one goes on, and the other fails.
+func TestCopyOvertaken(t *testing.T) {
+	t.Parallel()
+	for name, cfg := range map[string]Config{"SQLite": emptyFile(t), "PostgreSQL": emptyPostgres(t)} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			from := openFile(t)
+			l := newTestLibrary(t, from)
+			r := rand.New(rand.NewPCG(35, 36))
+			l.write(t, func(tx *Tx) error { return l.add(t, tx, r) })
+			cfg.Target = true
+			to, again := openWith(t, cfg), openWith(t, cfg)
+			var second error
+			first := Copy(t.Context(), from, to, CopyOptions{Progress: func(step, table string, _, _ int64) {
+				if step == "copying" && table == "assets" {
+					second = Copy(t.Context(), from, again, CopyOptions{})
+				}
+			}})
+			if second != nil || !errors.Is(first, ErrOvertaken) {
+				t.Errorf("the first ends with %v, the second with %v", first, second)
+			}
+			if problems, err := to.Check(t.Context()); err != nil || len(problems) > 0 {
+				t.Errorf("the copy is not sound: %v, %v", problems, err)
+			}
+		})
+	}
+}
+
+// The limits of time that an operator or this program gives to requests are not
+// those of a copy, which may take hours.
+func TestCopyTakesItsTime(t *testing.T) {
+	t.Parallel()
+	cfg := emptyPostgres(t)
+	administer(t, cfg.URL, `ALTER DATABASE {{name}} SET statement_timeout = '300ms'`)
+	cfg.URL += "&idle_in_transaction_session_timeout=300ms"
+	from, to, watch := openWith(t, cfg), openFile(t), openWith(t, cfg)
+	l := newTestLibrary(t, from)
+	r := rand.New(rand.NewPCG(37, 38))
+	l.write(t, func(tx *Tx) error { return l.add(t, tx, r) })
+	wait := func(step, table string, _, _ int64) {
+		if step != "copying" || table != "assets" {
+			return
+		}
+		for idle := false; !idle; {
+			err := watch.Read(t.Context(), func(tx *Tx) (err error) {
+				idle, err = tx.exists(`WITH mover AS (SELECT pid FROM pg_locks WHERE relation = 'tasks'::REGCLASS AND mode = 'ShareLock')
+					SELECT 1 WHERE NOT EXISTS (SELECT 1 FROM mover)
+					UNION ALL SELECT 1 FROM pg_stat_activity WHERE pid IN (SELECT pid FROM mover) AND state = 'idle in transaction' AND state_change < clock_timestamp() - INTERVAL '500 ms'`)
+				return err
+			})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+		}
+	}
+	if err := Copy(t.Context(), from, to, CopyOptions{MoveTo: "there", Progress: wait}); err != nil {
+		t.Error(err)
+	}
+}
+
+// A text that PostgreSQL cannot keep is named.
+func TestCopyNamesOddText(t *testing.T) {
+	t.Parallel()
+	from := openFile(t)
+	l := newTestLibrary(t, from)
+	l.write(t, func(tx *Tx) error {
+		_, err := tx.Exec(`UPDATE libraries SET description = $1`, "zero\x00byte")
+		return err
+	})
+	if err := Copy(t.Context(), from, openWith(t, emptyPostgres(t)), CopyOptions{}); err == nil || !strings.Contains(err.Error(), "column description of the row id = ") {
+		t.Errorf("copying a zero byte: %v", err)
 	}
 }

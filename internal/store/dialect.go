@@ -27,6 +27,9 @@ type dialect struct {
 	// claimable ends a query of rows that other transactions may have taken: it
 	// takes those that are free and leaves out the others.
 	claimable string
+	// lockRows ends a query of rows that must stay as they are until the end of the
+	// transaction: it waits for others that are changing them.
+	lockRows string
 
 	// stream is a SELECT that is one of several in a UNION ALL, each read in an order.
 	// merged ends the UNION ALL, or a single stream, in that order, inside of a query
@@ -51,6 +54,8 @@ type dialect struct {
 	// newest first, up to a number.
 	matches func(tx *Tx, scope string, terms []search.Term, limit int) (text string, args []any, err error)
 
+	// clock selects the time of the server in microseconds; "" where it is this process's.
+	clock string
 	// integrity selects a sentence for each damage of the files of the database, or
 	// the one word ok; "" where the engine has no such query.
 	integrity string
@@ -59,6 +64,12 @@ type dialect struct {
 	load func(tx *Tx, table string, columns []Column, rows [][]any) error
 	// afterLoad is a script for when all tables have been loaded.
 	afterLoad string
+	// emptyTables is a script that removes all rows of tables, each before those that
+	// its rows refer to, and of the index.
+	emptyTables func(names []string) string
+	// takeTime is a script that lifts, for this transaction, the limits of time that
+	// the server has for others; "" where it has none.
+	takeTime string
 	// closeTables keeps other transactions from changing tables (%s: their names)
 	// until the end of this one; "" where beginWrite does.
 	closeTables string
@@ -69,6 +80,10 @@ type dialect struct {
 
 	// trouble tells what kind of error of the engine this is.
 	trouble func(error) trouble
+	// usable says what is wrong with how the database was made. advice is what to do
+	// about an error while it is opened; "" where the error says that.
+	usable func(*Tx) error
+	advice func(error) string
 }
 
 // trouble is what an error of an engine means to its callers.
@@ -82,4 +97,5 @@ const (
 	busy                 // other transactions are in the way; a repeat may help
 	sealed               // everything was moved to another database
 	unreachable          // the connection ended or cannot be made; a repeat may help
+	noText               // a text holds what the engine cannot keep
 )

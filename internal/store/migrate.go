@@ -68,6 +68,9 @@ func (s *Store) migrateStep(ctx context.Context, version int, name, text string)
 		if done, err := tx.exists(`SELECT 1 FROM schema_migrations WHERE version = $1`, version); err != nil || done {
 			return err // another node was faster
 		}
+		if err := tx.takeTime(); err != nil {
+			return err
+		}
 		if err := tx.execScript(s.dialect.schema.Replace(text)); err != nil {
 			return err
 		}

@@ -43,6 +43,7 @@ var postgresDialect = dialect{
 	beginWrite: "BEGIN ISOLATION LEVEL READ COMMITTED, READ WRITE",
 	lock:       `SELECT pg_advisory_xact_lock($1)`,
 	claimable:  " FOR UPDATE SKIP LOCKED",
+	lockRows:   " FOR UPDATE",
 	stream:     func(text, order string) string { return "(" + text + order + ")" },
 	merged:     func(order string) string { return order + " OFFSET 0" },
 	columns: `SELECT table_name, column_name, UPPER(data_type) FROM information_schema.columns
@@ -98,30 +99,37 @@ var postgresDialect = dialect{
 			return err
 		})
 	},
-	afterLoad:   `SELECT setval(pg_get_serial_sequence('search_documents', 'document'), GREATEST(1, (SELECT MAX(document) FROM search_documents))); ANALYZE;`,
+	afterLoad: `SELECT setval(pg_get_serial_sequence('search_documents', 'document'), GREATEST(1, (SELECT MAX(document) FROM search_documents))); ANALYZE;`,
+	clock:     `SELECT (EXTRACT(EPOCH FROM clock_timestamp()) * 1000000)::BIGINT`,
+	emptyTables: func(names []string) string {
+		return `TRUNCATE ` + strings.Join(names, ", ") + `, search_index`
+	},
+	takeTime:    `SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0`,
 	closeTables: `LOCK TABLE %s IN SHARE MODE`,
 	sealTable: `CREATE OR REPLACE FUNCTION banksia_sealed() RETURNS TRIGGER LANGUAGE plpgsql AS 'BEGIN RAISE EXCEPTION USING ERRCODE = ''BKS01'', MESSAGE = ''sealed''; END';
 		CREATE TRIGGER sealed BEFORE INSERT OR UPDATE OR DELETE ON {{table}} FOR EACH ROW EXECUTE FUNCTION banksia_sealed();`,
 	trouble: func(err error) trouble {
+		if _, ok := errors.AsType[*pgconn.ConnectError](err); ok { // whatever the server said to it
+			return unreachable
+		}
 		if e, ok := errors.AsType[*pgconn.PgError](err); ok {
-			switch {
+			switch class := e.Code[:min(2, len(e.Code))]; {
 			case e.Code == "23505":
 				return duplicate
-			case strings.HasPrefix(e.Code, "53") && e.Code != "53300": // insufficient resources
+			case e.Code == "53100" || e.Code == "53400": // disk full, configured limit
 				return full
 			case e.Code == "BKS01":
 				return sealed
 			case e.Code == "25006": // read-only transaction: a standby
 				return readOnly
-			case e.Code == "40001" || e.Code == "40P01" || e.Code == "55P03": // serialization, deadlock, lock timeout
+			case class == "40" || e.Code == "55P03" || e.Code == "57014": // serialization, deadlock; timeouts of locks and statements
 				return busy
-			case e.Code == "53300" || strings.HasPrefix(e.Code, "08") || strings.HasPrefix(e.Code, "57P"): // too many connections, connection, shutdown
+			case e.Code == "22021" || e.Code == "22P05": // bytes that are no text
+				return noText
+			case e.SeverityUnlocalized == "FATAL" || class == "53" || class == "08" || class == "57" || class == "58": // resources, connection, shutdown, system
 				return unreachable
 			}
 			return otherTrouble
-		}
-		if _, ok := errors.AsType[*pgconn.ConnectError](err); ok {
-			return unreachable
 		}
 		if _, ok := errors.AsType[net.Error](err); ok && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
 			return unreachable
@@ -130,6 +138,27 @@ var postgresDialect = dialect{
 			return unreachable
 		}
 		return otherTrouble
+	},
+	usable: func(tx *Tx) error {
+		var encoding, schema string
+		err := tx.QueryRow(`SELECT getdatabaseencoding(), COALESCE(current_schema(), '')`).Scan(&encoding, &schema)
+		if err == nil && encoding != "UTF8" {
+			return fmt.Errorf("its encoding is %s; make one with CREATE DATABASE ... ENCODING 'UTF8' TEMPLATE template0", encoding)
+		}
+		if err == nil && schema == "" {
+			return errors.New("its search_path names no schema that is there")
+		}
+		return err
+	},
+	advice: func(err error) string {
+		e, ok := errors.AsType[*pgconn.PgError](err)
+		switch {
+		case ok && (e.Code == "26000" || e.Code == "42P05"):
+			return "a pooler between, such as PgBouncer, must be in session mode"
+		case ok && e.Code == "42501":
+			return "the user must be allowed to make tables, as the owner of the database is"
+		}
+		return ""
 	},
 }
 
@@ -172,27 +201,46 @@ func (s *Store) openPostgres(cfg Config) error {
 	if settings.RuntimeParams["application_name"] == "" {
 		settings.RuntimeParams["application_name"] = "banksia"
 	}
-	settings.RuntimeParams["lock_timeout"] = strconv.FormatInt(cfg.Patience.Milliseconds(), 10)
-	// A transaction whose node is gone must not hold its turn for long.
-	settings.RuntimeParams["idle_in_transaction_session_timeout"] = strconv.FormatInt((2 * time.Minute).Milliseconds(), 10)
-	// Every order that a page needs is that of an index; the planner, which thinks of
-	// all rows where only the first are read, would rather sort a library.
-	for _, name := range []string{"enable_sort", "enable_incremental_sort", "jit"} {
-		settings.RuntimeParams[name] = "off"
-	}
-	settings.RuntimeParams["max_parallel_workers_per_gather"] = "0"
-	// Planning a page takes longer than reading it, and its plan is the same for all.
-	settings.RuntimeParams["plan_cache_mode"] = "force_generic_plan"
 	// The texts are prepared by the pool, which knows what a connection has prepared.
 	settings.DefaultQueryExecMode = pgx.QueryExecModeExec
 	if settings.ConnectTimeout == 0 {
 		settings.ConnectTimeout = 5 * time.Second
 	}
-	s.writer = newPool(stdlib.OpenDB(*settings), cfg.Writers, s.dialect.beginWrite)
+	settings.DialFunc = databaseDialer.DialContext
+	s.writer = newPool(stdlib.OpenDB(*withSession(settings, cfg.Patience, 2*time.Minute)), cfg.Writers, s.dialect.beginWrite)
 	// Readers wait inside of a transaction, which sees nothing and holds nothing
 	// before its first statement.
-	delete(settings.RuntimeParams, "idle_in_transaction_session_timeout")
-	s.readers = newPool(stdlib.OpenDB(*settings), cfg.Readers, s.dialect.beginRead)
+	s.readers = newPool(stdlib.OpenDB(*withSession(settings, cfg.Patience, 0)), cfg.Readers, s.dialect.beginRead)
 	s.readers.renew = "ROLLBACK AND CHAIN"
 	return nil
+}
+
+// withSession adds what a connection is told before its first statement. PgBouncer
+// refuses these as parameters of a connection. idle is how long a transaction may
+// wait for its next statement: one whose node is gone must not hold its turn for
+// long; 0: for ever.
+func withSession(settings *pgx.ConnConfig, patience, idle time.Duration) *pgx.ConnConfig {
+	settings = settings.Copy() // with a map of its own
+	var text strings.Builder
+	for _, pair := range [][2]string{
+		{"lock_timeout", strconv.FormatInt(patience.Milliseconds(), 10)},
+		{"idle_in_transaction_session_timeout", strconv.FormatInt(idle.Milliseconds(), 10)},
+		// Every order that a page needs is that of an index; the planner, which thinks of
+		// all rows where only the first are read, would rather sort a library.
+		{"enable_sort", "off"},
+		{"enable_incremental_sort", "off"},
+		{"jit", "off"},
+		{"max_parallel_workers_per_gather", "0"},
+		// Planning a page takes longer than reading it, and its plan is the same for all.
+		{"plan_cache_mode", "force_generic_plan"},
+	} {
+		if settings.RuntimeParams[pair[0]] == "" || pair[1] == "0" { // or the URL says otherwise
+			fmt.Fprintf(&text, "SET %s = '%s'; ", pair[0], pair[1])
+		}
+	}
+	settings.AfterConnect = func(ctx context.Context, c *pgconn.PgConn) error {
+		_, err := c.Exec(ctx, text.String()).ReadAll()
+		return err
+	}
+	return settings
 }

@@ -1,6 +1,10 @@
 package store
 
-import "strconv"
+import (
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
 
 // query collects the arguments of a statement while its text is put together.
 // Only fixed text is ever concatenated; whatever comes from outside is an
@@ -24,3 +28,7 @@ func list[T any](q *query, values []T) string {
 	}
 	return text
 }
+
+// isText tells whether a text can be in a row; no engine finds another, and some
+// fail on it.
+func isText(text string) bool { return utf8.ValidString(text) && strings.IndexByte(text, 0) < 0 }

@@ -31,6 +31,9 @@ func (s *Store) ListUsers(ctx context.Context) (users []banksia.User, err error)
 // UserByEmail reads a user by the address, in any case. A missing one is a
 // banksia.Error with CodeNotFound.
 func (tx *Tx) UserByEmail(email string) (banksia.User, error) {
+	if !isText(email) {
+		return banksia.User{}, banksia.NotFound("User")
+	}
 	return tx.user(`WHERE email = $1`, strings.ToLower(email))
 }
 
@@ -189,6 +192,9 @@ func (tx *Tx) DeleteUnusedOAuthClients(before time.Time) (removed int, err error
 // OAuthClient reads a registered program. A missing one is a banksia.Error with
 // CodeNotFound.
 func (tx *Tx) OAuthClient(id string) (c banksia.OAuthClient, err error) {
+	if !isText(id) {
+		return c, banksia.NotFound("Client")
+	}
 	var uris string
 	var created int64
 	err = tx.QueryRow(`SELECT id, name, redirect_uris, created_at FROM oauth_clients WHERE id = $1`, id).Scan(&c.ID, &c.Name, &uris, &created)

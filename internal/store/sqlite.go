@@ -50,6 +50,9 @@ var sqliteDialect = dialect{
 	},
 	integrity: `PRAGMA quick_check`,
 	load:      insertRows,
+	emptyTables: func(names []string) string {
+		return `INSERT INTO search_index (search_index) VALUES ('delete-all'); DELETE FROM ` + strings.Join(names, `; DELETE FROM `) + `;`
+	},
 	sealTable: `CREATE TRIGGER sealed_insert_{{table}} BEFORE INSERT ON {{table}} BEGIN SELECT RAISE(ABORT, 'banksia: sealed'); END;
 		CREATE TRIGGER sealed_update_{{table}} BEFORE UPDATE ON {{table}} BEGIN SELECT RAISE(ABORT, 'banksia: sealed'); END;
 		CREATE TRIGGER sealed_delete_{{table}} BEFORE DELETE ON {{table}} BEGIN SELECT RAISE(ABORT, 'banksia: sealed'); END;`,
@@ -69,6 +72,9 @@ var sqliteDialect = dialect{
 			return busy
 		case code&0xff == sqlite3.SQLITE_READONLY:
 			return readOnly
+		// The disk is broken, or away. That a page cannot be read is "corrupt" as well.
+		case code&0xff == sqlite3.SQLITE_IOERR, code&0xff == sqlite3.SQLITE_CANTOPEN, code&0xff == sqlite3.SQLITE_CORRUPT:
+			return unreachable
 		}
 		return otherTrouble
 	},

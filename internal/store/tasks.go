@@ -81,7 +81,8 @@ func (tx *Tx) tasks(text string, args ...any) (tasks []banksia.Task, err error) 
 	return tasks, err
 }
 
-// Delivery is a task that was claimed, for one run.
+// Delivery is a task that was claimed, for one run. StartedAt tells claims of a task
+// apart: it rises with each, whatever clocks say.
 type Delivery struct {
 	banksia.Task
 	Payload string
@@ -97,7 +98,11 @@ func (tx *Tx) ClaimTasks(limit int, lease time.Duration) (claimed []Delivery, er
 		var payload, cause *string
 		t, err := scanTask(rows, &payload, &cause)
 		d := Delivery{Task: t}
-		d.Status, d.StartedAt = banksia.TaskStarted, &now
+		started := now
+		if t.StartedAt != nil && !started.After(*t.StartedAt) {
+			started = t.StartedAt.Add(time.Microsecond)
+		}
+		d.Status, d.StartedAt = banksia.TaskStarted, &started
 		if payload != nil {
 			d.Payload = *payload
 		}
@@ -109,7 +114,7 @@ func (tx *Tx) ClaimTasks(limit int, lease time.Duration) (claimed []Delivery, er
 	})
 	for _, d := range claimed {
 		if err == nil {
-			_, err = tx.Exec(`UPDATE tasks SET status = 'started', started_at = $1, due_at = $2 WHERE id = $3`, now.UnixMicro(), now.Add(lease).UnixMicro(), d.ID)
+			_, err = tx.Exec(`UPDATE tasks SET status = 'started', started_at = $1, due_at = $2 WHERE id = $3`, d.StartedAt.UnixMicro(), now.Add(lease).UnixMicro(), d.ID)
 		}
 	}
 	if err != nil {
@@ -131,12 +136,26 @@ func (tx *Tx) NextTaskDue() (due time.Time, ok bool, err error) {
 	return timeOf(*at), true, nil
 }
 
-// RenewTasks moves the end of the lease of deliveries that still run.
+// HoldTask tells whether a delivery still counts: the task was neither enqueued anew
+// nor claimed by another process after the lease had ended, as happens to one that
+// was paused. Until the end of the transaction it stays so.
+func (tx *Tx) HoldTask(d Delivery) (held bool, err error) {
+	held, err = tx.exists(`SELECT 1 FROM tasks WHERE `+isHeld+tx.store.dialect.lockRows, d.ID, d.DeliveryID, d.StartedAt.UnixMicro())
+	if err != nil {
+		return false, fmt.Errorf("hold task %s: %w", d.ID, err)
+	}
+	return held, nil
+}
+
+const isHeld = `id = $1 AND delivery_id = $2 AND started_at = $3 AND status = 'started'`
+
+// RenewTasks moves the end of the lease of deliveries that still run. It waits for
+// nobody: a task that another transaction is changing now is left for the next time.
 func (s *Store) RenewTasks(ctx context.Context, deliveries []Delivery, lease time.Duration) error {
 	return s.Write(ctx, func(tx *Tx) error {
 		due := tx.Now().Add(lease).UnixMicro()
 		for _, d := range deliveries {
-			_, err := tx.Exec(`UPDATE tasks SET due_at = $1 WHERE id = $2 AND delivery_id = $3 AND due_at IS NOT NULL`, due, d.ID, d.DeliveryID)
+			_, err := tx.Exec(`UPDATE tasks SET due_at = $4 WHERE id IN (SELECT id FROM tasks WHERE `+isHeld+tx.store.dialect.claimable+`)`, d.ID, d.DeliveryID, d.StartedAt.UnixMicro(), due)
 			if err != nil {
 				return fmt.Errorf("renew task %s: %w", d.ID, err)
 			}

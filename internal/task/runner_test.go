@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"reflect"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -571,6 +572,69 @@ func TestConfigValidate(t *testing.T) {
 		change(&c)
 		if _, err := New(c, nil); err == nil {
 			t.Errorf("%+v is accepted", c)
+		}
+	}
+}
+
+// A process that was paused for longer than its lease brings a result for a task that
+// another has run meanwhile, or runs now. It changes nothing, whatever the result.
+func TestLateResult(t *testing.T) {
+	b := newBench(t)
+	for name, late := range map[string]result{
+		"success": {commit: func(tx *store.Tx) (string, error) {
+			_, err := tx.Exec(`INSERT INTO settings (name, value) VALUES ('late', $1)`, []byte{1})
+			return "late", err
+		}},
+		"failure": {err: Final("Late.", errors.New("late"))},
+		"retry":   {err: errors.New("late")},
+		"release": {released: true},
+	} {
+		for _, ended := range []bool{true, false} {
+			paused, other := b.runner(nil), b.runner(nil)
+			task := b.enqueue(paused, kind, "")
+			claim := func(lease time.Duration) (d []store.Delivery) {
+				err := b.store.Write(t.Context(), func(tx *store.Tx) (err error) {
+					d, err = tx.ClaimTasks(10, lease)
+					return err
+				})
+				if err != nil || len(d) != 1 || d[0].ID != task.ID {
+					t.Fatalf("%s: claimed %+v, %v", name, d, err)
+				}
+				return d
+			}
+			late.delivery = claim(0)[0]
+			now := result{delivery: claim(time.Hour)[0], commit: func(*store.Tx) (string, error) { return "in time", nil }}
+			want := banksia.TaskStarted
+			if ended {
+				want = banksia.TaskSuccess
+				if _, err := other.turn(t.Context(), []result{now}, 0); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := b.store.RenewTasks(t.Context(), []store.Delivery{late.delivery}, 24*time.Hour); err != nil {
+				t.Fatal(err)
+			}
+			before := b.get(task)
+			if _, err := paused.turn(t.Context(), []result{late}, 0); err != nil {
+				t.Fatal(err)
+			}
+			if got := b.get(task); got.Status != want || !reflect.DeepEqual(got, before) {
+				t.Errorf("%s, ended %v: the task is %+v after, %+v before", name, ended, got, before)
+			}
+			if n := b.count(`SELECT COUNT(*) FROM settings`); n != 0 {
+				t.Errorf("%s: the late result was stored", name)
+			}
+			if n := b.count(`SELECT COUNT(*) FROM tasks WHERE due_at > $1`, b.store.Now().Add(2*time.Hour).UnixMicro()); n != 0 {
+				t.Errorf("%s: the lease of another was renewed", name)
+			}
+			if !ended {
+				if _, err := other.turn(t.Context(), []result{now}, 0); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if got := b.get(task); got.Status != banksia.TaskSuccess || *got.Result != "in time" {
+				t.Errorf("%s, ended %v: finished as %+v", name, ended, got)
+			}
 		}
 	}
 }

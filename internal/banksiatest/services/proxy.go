@@ -10,8 +10,8 @@ import (
 // Cable is a connection to a server that a test can cut and mend.
 type Cable struct {
 	Address string // where clients connect to, host:port
+	Target  string // where the server is
 
-	target   string
 	listener net.Listener
 
 	mu    sync.Mutex
@@ -28,7 +28,7 @@ func Proxy(t testing.TB, target string) *Cable {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &Cable{Address: listener.Addr().String(), target: target, listener: listener, ends: map[net.Conn]struct{}{}, after: -1, wake: make(chan struct{})}
+	c := &Cable{Address: listener.Addr().String(), Target: target, listener: listener, ends: map[net.Conn]struct{}{}, after: -1, wake: make(chan struct{})}
 	var running sync.WaitGroup
 	running.Go(func() {
 		for {
@@ -105,7 +105,7 @@ func (c *Cable) carry(client net.Conn) {
 	if !c.plug(client) {
 		return
 	}
-	server, err := net.Dial("tcp", c.target)
+	server, err := net.Dial("tcp", c.Target)
 	if err != nil {
 		return
 	}

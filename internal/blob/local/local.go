@@ -32,11 +32,10 @@ func Open(root string) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{root: root, durable: map[string]struct{}{}}
-	if err := os.MkdirAll(s.TempDir(), 0o700); err != nil {
-		return nil, fmt.Errorf("open blob folder: %w", err)
-	}
-	if err := syncFolder(root); err != nil {
-		return nil, fmt.Errorf("open blob folder: %w", err)
+	for _, folder := range []string{root, s.TempDir()} {
+		if err := blob.MakeFolder(folder); err != nil {
+			return nil, fmt.Errorf("open blob folder: %w", err)
+		}
 	}
 	return s, nil
 }
@@ -110,14 +109,17 @@ func (s *Store) rename(key blob.Key, from string) error {
 	_, known := s.durable[folder]
 	s.mu.Unlock()
 	if !known {
-		if err := os.MkdirAll(filepath.Dir(to), 0o700); err != nil {
+		if err := blob.MakeFolder(filepath.Dir(to)); err != nil {
 			return err
 		}
+	}
+	if err := blob.GiveToOwnerOf(s.root, from); err != nil {
+		return err
 	}
 	if err := os.Rename(from, to); err != nil {
 		return err
 	}
-	if err := syncFolder(filepath.Dir(to)); err != nil {
+	if err := blob.SyncFolder(filepath.Dir(to)); err != nil {
 		return err
 	}
 	if known {
@@ -126,7 +128,7 @@ func (s *Store) rename(key blob.Key, from string) error {
 	// Somebody else may have made the folders a moment ago and not synced them
 	// yet: only what this process has synced itself counts.
 	for at := folder; at != "."; at = path.Dir(at) {
-		if err := syncFolder(filepath.Join(s.root, filepath.FromSlash(path.Dir(at)))); err != nil {
+		if err := blob.SyncFolder(filepath.Join(s.root, filepath.FromSlash(path.Dir(at)))); err != nil {
 			return err
 		}
 	}
@@ -182,14 +184,22 @@ func (s *Store) Stat(ctx context.Context, key blob.Key) (blob.Info, error) {
 	return blob.Info{Key: key, Size: stat.Size(), ModTime: stat.ModTime()}, nil
 }
 
-// Delete implements blob.Store.
+// Delete implements blob.Store. Without the sync a power cut could bring the file
+// back when nobody knows of it any more.
 func (s *Store) Delete(ctx context.Context, key blob.Key) error {
 	path, err := s.path(key)
 	if err != nil {
 		return err
 	}
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return explain("delete", key, err)
+	err = os.Remove(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil {
+		err = blob.SyncFolder(filepath.Dir(path))
+	}
+	if err != nil {
+		return blob.Explain(fmt.Errorf("delete %s: %w", key, err))
 	}
 	return nil
 }
@@ -263,19 +273,6 @@ func syncFile(path string) error {
 	}
 	err = file.Sync()
 	if closeErr := file.Close(); err == nil {
-		err = closeErr
-	}
-	return err
-}
-
-// syncFolder makes the entries of a folder durable.
-func syncFolder(path string) error {
-	folder, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	err = folder.Sync()
-	if closeErr := folder.Close(); err == nil {
 		err = closeErr
 	}
 	return err

@@ -25,7 +25,10 @@ func (s *Store) MarkPending(_ context.Context, sha256 banksia.Digest) (blob.Note
 	if err != nil {
 		return note, blob.Explain(fmt.Errorf("mark pending: %w", err))
 	}
-	return note, file.Close()
+	if err := errors.Join(file.Close(), blob.GiveToOwnerOf(s.root, s.notePath(note))); err != nil {
+		return note, blob.Explain(fmt.Errorf("mark pending: %w", err))
+	}
+	return note, nil
 }
 
 // Settle implements blob.Store.
