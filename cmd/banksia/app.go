@@ -155,6 +155,9 @@ func openStore(ctx context.Context, cfg *settings, observer store.Observer) (*st
 	if errors.Is(err, store.ErrNewerDatabase) {
 		return nil, fmt.Errorf("%w; start that version again (this is %s), nothing was changed", err, version)
 	}
+	if errors.Is(err, store.ErrMoved) {
+		return nil, fmt.Errorf("%w; name that one with --database-url", err)
+	}
 	return s, explainDatabase(err)
 }
 

@@ -260,7 +260,7 @@ func (s *Store) explain(err error) error {
 	case duplicate:
 		return fmt.Errorf("%w: %w", ErrDuplicate, err)
 	case full:
-		return &banksia.Error{Code: banksia.CodeInsufficientStorage, Message: "The disk is full.", Err: err}
+		return &banksia.Error{Code: banksia.CodeInsufficientStorage, Message: "The disk is full.", Retry: banksia.FullRetry, Final: true, Err: err}
 	case readOnly:
 		return &banksia.Error{Code: banksia.CodeStorage, Message: "The database cannot be written for now.", Retry: 10 * time.Second, Err: err}
 	case sealed:
