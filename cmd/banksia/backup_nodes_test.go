@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -183,6 +184,12 @@ func TestBackupOfNodes(t *testing.T) {
 		t.Error(out)
 	}
 
+	if status, _, problem := c.run(t, append(slices.Clone(restore), "--data", "nowhere", "--blobs", beside("nowhere"))...); status != 1 || !strings.Contains(problem, "a library in the database already") {
+		t.Errorf("restoring over a library: %d %s", status, problem)
+	}
+	if n := files(t, filepath.Join(services.S3Folder(t, location.Host), "nowhere")); n != 0 {
+		t.Errorf("%d files were copied before that was told", n)
+	}
 	// A storage that has acknowledged an original loses it, and damages another.
 	var originals []string
 	err = filepath.WalkDir(filepath.Join(services.S3Folder(t, location.Host), "again", "originals"), func(path string, entry fs.DirEntry, err error) error {
