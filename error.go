@@ -31,9 +31,13 @@ type Error struct {
 	Message string        // for the client: a full sentence, no internals
 	Fields  []FieldError  // what was invalid, for CodeValidation
 	Retry   time.Duration // when a repeat may help; 0: not said
-	Final   bool          // a repeat cannot help
+	Final   bool          // a repeat at once cannot help
 	Err     error         // cause: logged, never sent
 }
+
+// FullRetry is when to ask again after a full disk: somebody has to make room.
+// Programs that repeat by themselves are told not to (Final): it would be too soon.
+const FullRetry = time.Minute
 
 // FieldError is one invalid input.
 type FieldError struct {

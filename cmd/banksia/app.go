@@ -73,6 +73,9 @@ func newApp(ctx context.Context, cfg *settings, logger *slog.Logger, lock *os.Fi
 	if a.store, err = openStore(ctx, cfg, a.telemetry.Transactions()); err != nil {
 		return a, err
 	}
+	if ahead, err := a.store.ClockAhead(ctx); err == nil && ahead.Abs() > clockTolerance {
+		logger.Warn("the clock of this machine differs from that of the database; tasks may run twice, and links and sessions end at other times", "ahead", ahead.Round(time.Millisecond))
+	}
 	if a.blobs, err = openBlobs(ctx, cfg); err != nil {
 		return a, err
 	}
@@ -123,6 +126,9 @@ func newApp(ctx context.Context, cfg *settings, logger *slog.Logger, lock *os.Fi
 	}
 	return a, nil
 }
+
+// clockTolerance is how far the clocks of nodes may be apart without a warning.
+const clockTolerance = 2 * time.Second
 
 // answering is what this server answers in its role.
 func (a *app) answering() http.Handler {

@@ -162,7 +162,7 @@ type PresignOptions struct {
 func ForClients(err error) error {
 	switch {
 	case errors.Is(err, ErrFull):
-		return &banksia.Error{Code: banksia.CodeInsufficientStorage, Message: "The storage of the server is full.", Final: true, Err: err}
+		return &banksia.Error{Code: banksia.CodeInsufficientStorage, Message: "The storage of the server is full.", Retry: banksia.FullRetry, Final: true, Err: err}
 	case errors.Is(err, ErrUnavailable), errors.Is(err, ErrDamaged):
 		return &banksia.Error{Code: banksia.CodeStorage, Message: "The storage of the server failed for now.", Retry: 10 * time.Second, Err: err}
 	}

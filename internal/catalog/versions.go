@@ -203,7 +203,10 @@ func (c *Catalog) describeVersion(ctx context.Context, in *blob.Incoming, declar
 	timed, cancel := context.WithTimeout(media.WithPriority(ctx), 30*time.Second)
 	defer cancel()
 	info, err := c.media.Describe(timed, in.Path, format)
+	err = blob.Explain(err)
 	switch {
+	case errors.Is(err, blob.ErrFull), errors.Is(err, blob.ErrUnavailable):
+		return v, blob.ForClients(err)
 	case errors.Is(err, media.ErrBusy):
 		return v, &banksia.Error{Code: banksia.CodeUnavailable, Message: "The server is busy.", Retry: time.Second, Err: err}
 	case err != nil || info.Problem != "" || info.Width <= 0:

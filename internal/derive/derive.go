@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -65,10 +66,27 @@ func (d *Deriver) withAsset(work handler) task.Handler {
 			return forgiving(commit), nil
 		}
 		if err = explain(err, t.RetryCount); task.IsFinal(err) && isAbout(err, fileErrors) {
+			// A decoder that meets a broken disk may say anything, or crash.
+			if unread := d.read(ctx, &asset.Version); unread != nil {
+				return nil, explain(unread, t.RetryCount)
+			}
 			commit = forgiving(undrawable(asset.Version.ID))
 		}
 		return commit, err
 	}
+}
+
+// read reads the whole of an original, and fails when that cannot be done or gives
+// other bytes.
+func (d *Deriver) read(ctx context.Context, v *banksia.Version) error {
+	key := blob.Original(v.SHA256)
+	reader, _, err := d.blobs.Open(ctx, key)
+	if err != nil {
+		return err
+	}
+	defer reader.Close()
+	_, err = io.Copy(io.Discard, blob.Verified(reader, key))
+	return blob.Explain(err)
 }
 
 // forgiving lets a result go that belongs to an asset purged meanwhile.
@@ -111,6 +129,7 @@ func explain(err error, retries int) error {
 	if task.IsFinal(err) {
 		return err
 	}
+	err = blob.Explain(err)
 	switch {
 	case isAbout(err, contentErrors), isAbout(err, decoderErrors) && retries > 0:
 		return task.Final(sentence(err), err)
@@ -188,7 +207,7 @@ func refusal(err error) error {
 	if errors.Is(err, media.ErrBusy) {
 		return &banksia.Error{Code: banksia.CodeUnavailable, Message: "The server is busy.", Retry: time.Second, Err: err}
 	}
-	return blob.ForClients(err)
+	return blob.ForClients(blob.Explain(err))
 }
 
 // ensure makes the variants of a version that are missing among those drawn

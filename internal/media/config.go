@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"os"
 	"runtime"
+	"strings"
+	"syscall"
 	"time"
 )
 
@@ -72,7 +74,8 @@ func (c Config) Validate() error {
 }
 
 // What can be wrong with a job, for errors.Is. The error that is returned prints
-// as one sentence for the person who owns the file, without any path.
+// as one sentence for the person who owns the file, without any path. When a disk
+// fails, which says nothing about the file, it is one of diskErrors.
 var (
 	// ErrUnsupported: nothing here can decode this kind of file. Final.
 	ErrUnsupported = errors.New("media: unsupported")
@@ -110,6 +113,31 @@ func unsupported(detail, format string, args ...any) error {
 
 func tooLarge(detail, format string, args ...any) error {
 	return &problem{kind: ErrTooLarge, message: fmt.Sprintf(format, args...), detail: detail}
+}
+
+// diskErrors are how a disk fails.
+var diskErrors = []error{syscall.ENOSPC, syscall.EDQUOT, syscall.EROFS, syscall.EIO}
+
+// diskError is the failure of a disk that an error is about; nil: it is of another
+// kind.
+func diskError(err error) error {
+	for _, kind := range diskErrors {
+		if errors.Is(err, kind) {
+			return kind
+		}
+	}
+	return nil
+}
+
+// diskErrorIn finds it in the words of a decoder, which has no numbers for us.
+func diskErrorIn(words string) error {
+	words = strings.ToLower(words)
+	for _, kind := range diskErrors {
+		if strings.Contains(words, kind.Error()) { // as strerror(3) says it
+			return &problem{kind: kind, message: "The disk failed.", detail: words}
+		}
+	}
+	return nil
 }
 
 // checkSize applies MaxPixels before anything is decoded.

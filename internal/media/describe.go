@@ -74,7 +74,7 @@ func turned(orientation int) bool { return orientation >= 5 && orientation <= 8 
 // undrawable describes a file whose problem is its own; other errors stay errors.
 func undrawable(info *Info, err error) (*Info, error) {
 	p, ok := errors.AsType[*problem](err)
-	if !ok {
+	if !ok || diskError(err) != nil {
 		return nil, err
 	}
 	info.Problem = p.message
@@ -83,6 +83,11 @@ func undrawable(info *Info, err error) (*Info, error) {
 
 func describeVideo(ctx context.Context, path string, info *Info) (*Info, error) {
 	facts, err := ReadVideoFacts(ctx, path)
+	if err != nil {
+		if disk := diskErrorIn(err.Error()); disk != nil {
+			return nil, disk
+		}
+	}
 	if errors.Is(err, ErrNotVideo) {
 		return undrawable(info, corrupt(decoderWords(err, path), "The video is damaged and cannot be read."))
 	}

@@ -1,6 +1,7 @@
 package media
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -45,7 +46,7 @@ func (d desk) remove() error { return os.RemoveAll(d.folder) }
 func (d desk) lay(job request) (request, error) {
 	input := filepath.Join(d.in(), "file")
 	if err := lend(job.Path, input); err != nil {
-		return job, &problem{kind: ErrWorkerCrashed, message: "The file could not be read.", detail: err.Error()}
+		return job, &problem{kind: cmp.Or(diskError(err), ErrWorkerCrashed), message: "The file could not be read.", detail: err.Error()}
 	}
 	job.Path = input
 	orders := make([]Order, len(job.Orders))

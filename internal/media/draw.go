@@ -126,6 +126,9 @@ func explainDecoder(err error, path string, format Format) error {
 		return err
 	}
 	detail := decoderWords(err, path)
+	if disk := diskErrorIn(detail); disk != nil {
+		return disk
+	}
 	lower := strings.ToLower(detail)
 	contains := func(parts ...string) bool {
 		return slices.ContainsFunc(parts, func(part string) bool { return strings.Contains(lower, part) })

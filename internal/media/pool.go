@@ -266,6 +266,8 @@ func (p *Pool) explain(ctx context.Context, job request, err error) error {
 	case ctx.Err() != nil:
 		p.count(func(s *Stats) { s.Cancelled++ })
 		return ctx.Err()
+	case diskError(err) != nil:
+		return fmt.Errorf("media: %w", err)
 	case errors.Is(err, errNotReady):
 		p.count(func(s *Stats) { s.Crashed++ })
 		return fmt.Errorf("media: %w", err)

@@ -2,6 +2,7 @@ package media
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -110,12 +111,12 @@ type failure struct {
 	Detail  string
 }
 
-var failureKinds = []error{ErrCorrupt, ErrUnsupported, ErrTooLarge, ErrTimeout, ErrWorkerCrashed}
+var failureKinds = append([]error{ErrCorrupt, ErrUnsupported, ErrTooLarge, ErrTimeout, ErrWorkerCrashed}, diskErrors...)
 
 func newFailure(err error) *failure {
 	p, ok := errors.AsType[*problem](err)
 	if !ok {
-		p = &problem{kind: ErrWorkerCrashed, message: "The file could not be read.", detail: err.Error()}
+		p = &problem{kind: cmp.Or(diskError(err), ErrWorkerCrashed), message: "The file could not be read.", detail: err.Error()}
 	}
 	return &failure{Kind: p.kind.Error(), Message: p.message, Detail: p.detail}
 }

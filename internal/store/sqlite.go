@@ -72,6 +72,9 @@ var sqliteDialect = dialect{
 			return busy
 		case code&0xff == sqlite3.SQLITE_READONLY:
 			return readOnly
+		// The disk is broken, or away. That a page cannot be read is "corrupt" as well.
+		case code&0xff == sqlite3.SQLITE_IOERR, code&0xff == sqlite3.SQLITE_CANTOPEN, code&0xff == sqlite3.SQLITE_CORRUPT:
+			return unreachable
 		}
 		return otherTrouble
 	},

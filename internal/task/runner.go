@@ -141,7 +141,7 @@ func (r *Runner) loop(taking, running context.Context) {
 	defer look.Stop()
 	stop := taking.Done()
 	var finished []result
-	outstanding, more := 0, true
+	outstanding, kept, more := 0, 0, true // kept: of finished, those that could not be stored
 	for {
 		select {
 		case one := <-results:
@@ -170,12 +170,15 @@ func (r *Runner) loop(taking, running context.Context) {
 		}
 		room := 0
 		if more && stop != nil {
-			room = capacity - outstanding + len(finished)
+			room = capacity - outstanding + len(finished) - kept
 		}
 		if len(finished) > 0 || room > 0 {
 			turn, err := r.turn(running, finished, room)
-			outstanding -= len(finished)
-			finished = nil
+			if stop == nil { // what is not stored by now is done again after the next start
+				turn.kept = nil
+			}
+			outstanding -= len(finished) - len(turn.kept)
+			finished, kept = turn.kept, len(turn.kept)
 			if room > 0 {
 				more = len(turn.claimed) == room
 			}
@@ -183,7 +186,7 @@ func (r *Runner) loop(taking, running context.Context) {
 				r.cfg.Logger.Error("task runner", "error", err)
 				more, turn.wait = false, time.Second // rather than again at once
 			}
-			if !more {
+			if !more || room == 0 { // kept results may have left no room until now
 				look.Reset(turn.wait)
 			}
 			for _, d := range turn.claimed {
@@ -201,6 +204,7 @@ func (r *Runner) loop(taking, running context.Context) {
 // turned is what one turn brought.
 type turned struct {
 	claimed []store.Delivery
+	kept    []result      // could not be stored because the database is away or full
 	wait    time.Duration // until the next task is due
 }
 
@@ -210,7 +214,7 @@ type turned struct {
 func (r *Runner) turn(ctx context.Context, finished []result, room int) (t turned, err error) {
 	ctx = context.WithoutCancel(ctx) // results are stored also while the program stops
 	claim := func(tx *store.Tx) error {
-		t = turned{wait: longestWait}
+		t = turned{kept: t.kept, wait: longestWait}
 		if room > 0 {
 			var err error
 			if t.claimed, err = tx.ClaimTasks(room, r.cfg.Lease); err != nil {
@@ -242,13 +246,20 @@ func (r *Runner) turn(ctx context.Context, finished []result, room int) (t turne
 	})
 	if err != nil {
 		var errs []error
+		settled := make([]result, 0, len(finished))
 		for i := range finished {
-			errs = append(errs, r.settleAlone(ctx, &finished[i]))
+			err := r.settleAlone(ctx, &finished[i])
+			if errs = append(errs, err); isOutage(err) {
+				t.kept = append(t.kept, finished[i])
+			} else {
+				settled = append(settled, finished[i])
+			}
 		}
-		errs = append(errs, r.store.ChangeAll(ctx, nil, claim))
-		if err = errors.Join(errs...); err != nil {
+		finished = settled
+		if err = r.store.ChangeAll(ctx, nil, claim); err != nil {
 			t.claimed = nil
 		}
+		err = errors.Join(append(errs, err)...)
 	}
 	for i := range finished {
 		r.log(&finished[i])
@@ -298,11 +309,12 @@ func (r *Runner) settle(tx *store.Tx, one *result) error {
 	return tx.FinishTask(t, summary)
 }
 
-// settleAlone stores one result; when its commit fails, that is its result.
+// settleAlone stores one result; when its commit fails, that is its result, unless
+// nothing can be stored.
 func (r *Runner) settleAlone(ctx context.Context, one *result) error {
 	owner := one.delivery.UserID
 	err := r.store.Change(ctx, owner, func(tx *store.Tx) error { return r.settle(tx, one) })
-	if err == nil || one.commit == nil {
+	if err == nil || one.commit == nil || isOutage(err) {
 		return err
 	}
 	one.commit, one.err = nil, errors.Join(one.err, fmt.Errorf("store the result: %w", err))

@@ -126,13 +126,26 @@ func IsFinal(err error) bool {
 	return verdict == final
 }
 
+// isOutage tells whether the database is away or full. No task asks for more than a
+// user may store.
+func isOutage(err error) bool {
+	switch banksia.ErrorCode(err) {
+	case banksia.CodeStorage, banksia.CodeInsufficientStorage, banksia.CodeUnavailable:
+		return true
+	}
+	return false
+}
+
 // explain returns the sentence that people see, and how the task goes on.
 func explain(err error) (message string, v verdict) {
 	if p, ok := errors.AsType[*problem](err); ok {
 		return p.message, p.verdict
 	}
 	if e, ok := errors.AsType[*banksia.Error](err); ok {
-		if e.Final {
+		switch {
+		case isOutage(err):
+			v = patient
+		case e.Final:
 			v = final
 		}
 		return e.Message, v
