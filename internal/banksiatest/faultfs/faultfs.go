@@ -30,6 +30,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 )
@@ -105,12 +106,18 @@ func Mount(at, from string) (*FS, error) {
 	return f, nil
 }
 
-// Close takes the file system away from its folder. Nobody may use it any more.
-func (f *FS) Close() error {
-	if err := f.server.Unmount(); err != nil {
-		return fmt.Errorf("unmount %s: %w", f.folder, err)
+// closeTime is how long Close waits for processes that have been told to end.
+const closeTime = 10 * time.Second
+
+// Close takes the file system away from its folder. Nobody may use it any more, and
+// calling it again fails.
+func (f *FS) Close() (err error) {
+	for begin := time.Now(); time.Since(begin) < closeTime; {
+		if err = f.server.Unmount(); err == nil { // which itself waits between attempts
+			return nil
+		}
 	}
-	return nil
+	return fmt.Errorf("unmount %s: %w", f.folder, err)
 }
 
 // Changes is how many changes have been made or asked for: entries made, moved and
