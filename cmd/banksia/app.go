@@ -73,6 +73,9 @@ func newApp(ctx context.Context, cfg *settings, logger *slog.Logger, lock *os.Fi
 	if a.store, err = openStore(ctx, cfg, a.telemetry.Transactions()); err != nil {
 		return a, err
 	}
+	if ahead, err := a.store.ClockAhead(ctx); err == nil && ahead.Abs() > clockTolerance {
+		logger.Warn("the clock of this machine differs from that of the database; tasks may run twice, and links and sessions end at other times", "ahead", ahead.Round(time.Millisecond))
+	}
 	if a.blobs, err = openBlobs(ctx, cfg); err != nil {
 		return a, err
 	}
@@ -124,6 +127,9 @@ func newApp(ctx context.Context, cfg *settings, logger *slog.Logger, lock *os.Fi
 	return a, nil
 }
 
+// clockTolerance is how far the clocks of nodes may be apart without a warning.
+const clockTolerance = 2 * time.Second
+
 // answering is what this server answers in its role.
 func (a *app) answering() http.Handler {
 	if a.settings.role != roleWorker {
@@ -148,6 +154,9 @@ func openStore(ctx context.Context, cfg *settings, observer store.Observer) (*st
 	s, err := store.Open(ctx, database)
 	if errors.Is(err, store.ErrNewerDatabase) {
 		return nil, fmt.Errorf("%w; start that version again (this is %s), nothing was changed", err, version)
+	}
+	if errors.Is(err, store.ErrMoved) {
+		return nil, fmt.Errorf("%w; name that one with --database-url", err)
 	}
 	return s, explainDatabase(err)
 }

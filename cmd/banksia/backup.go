@@ -182,7 +182,7 @@ func openBackups(ctx context.Context, name string, create bool) (place blob.Stor
 	}
 	if place, err = openPlace(ctx, name, temporary); err != nil {
 		os.RemoveAll(temporary)
-		return nil, nil, explainAccess("use the place for backups", err)
+		return nil, nil, fmt.Errorf("use %s for backups: %w", name, err)
 	}
 	return place, func() { os.RemoveAll(temporary) }, nil
 }
@@ -226,6 +226,10 @@ func makeBackup(ctx context.Context, cfg *settings, place blob.Store, r backupRe
 		return nil
 	}
 	removed, gone, freed, err := backup.Prune(ctx, place, r.keep, options)
+	if errors.Is(err, backup.ErrInUse) { // the next one does it
+		fmt.Fprintf(std.out, "old backups were not removed: %v\n", err)
+		return nil
+	}
 	for _, name := range removed {
 		fmt.Fprintf(std.out, "removed backup %s\n", name)
 	}
@@ -236,11 +240,11 @@ func makeBackup(ctx context.Context, cfg *settings, place blob.Store, r backupRe
 }
 
 func listBackups(ctx context.Context, place blob.Store, where string, out io.Writer) error {
-	all, err := backup.List(ctx, place)
-	if err != nil {
-		return err
-	}
+	all, damaged := backup.List(ctx, place)
 	if len(all) == 0 {
+		if damaged != nil {
+			return damaged
+		}
 		return fmt.Errorf("there are no backups in %s", where)
 	}
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
@@ -248,7 +252,7 @@ func listBackups(ctx context.Context, place blob.Store, where string, out io.Wri
 	for _, m := range all {
 		fmt.Fprintf(table, "%s\t%d\t%d\t%d\t%s\n", m.Name, m.Originals, m.OriginalBytes, m.DatabaseBytes, m.Version)
 	}
-	return table.Flush()
+	return errors.Join(table.Flush(), damaged)
 }
 
 func verifyBackup(ctx context.Context, place blob.Store, where string, r backupRequest, std stdio) error {

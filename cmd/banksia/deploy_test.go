@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"flag"
 	"fmt"
 	"os"
@@ -210,5 +211,37 @@ func TestUnitFile(t *testing.T) {
 	}
 	if settings["StateDirectory"][0] != "banksia" || !slices.Contains(settings["Environment"], "BANKSIA_DATA=/var/lib/banksia") {
 		t.Errorf("the data folder is not the state directory: %v", settings)
+	}
+}
+
+// Units start commands that exist, with flags that these have, and timers start units.
+func TestUnitCommands(t *testing.T) {
+	t.Parallel()
+	commands := 0
+	for _, name := range []string{"banksia", "banksia-backup", "banksia-check"} {
+		text := fromRoot(t, "deploy/"+name+".service")
+		if name != "banksia" {
+			fromRoot(t, "deploy/"+name+".timer")
+		}
+		defaults := map[string]string{}
+		for _, match := range regexp.MustCompile(`(?m)^Environment=(\w+)=(.*)$`).FindAllStringSubmatch(text, -1) {
+			defaults[match[1]] = match[2]
+		}
+		for _, match := range regexp.MustCompile(`(?m)^ExecStart=/usr/local/bin/banksia (.*)$`).FindAllStringSubmatch(text, -1) {
+			commands++
+			line := os.Expand(match[1], func(variable string) string {
+				if defaults[variable] == "" {
+					t.Errorf("%s: %s has no default", name, variable)
+				}
+				return defaults[variable]
+			})
+			var out bytes.Buffer
+			if status := run(t.Context(), append(strings.Fields(line), "--help"), stdio{strings.NewReader(""), &out, &out}); status != 0 {
+				t.Errorf("%s: banksia %s: %s", name, line, &out)
+			}
+		}
+	}
+	if commands != 5 {
+		t.Errorf("%d commands were found, want 5", commands)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -29,6 +30,7 @@ type nodes struct {
 	flags    []string
 	key      string
 	url      string // of the database
+	blobs    string // where the originals are
 	database *services.Cable
 	storage  *services.Cable
 
@@ -42,8 +44,9 @@ func newNodes(t *testing.T, n int, flags ...string) *nodes {
 	c.url, c.database = services.PostgresThrough(t)
 	endpoint, bucket, accessKey, secret := services.S3(t)
 	c.storage = services.Proxy(t, strings.TrimPrefix(endpoint, "http://"))
+	c.blobs = "s3://" + bucket + "/photos?endpoint=http://" + c.storage.Address
 	c.env = append(c.env, "AWS_ACCESS_KEY_ID="+accessKey, "AWS_SECRET_ACCESS_KEY="+secret,
-		"BANKSIA_DATABASE_URL="+c.url, "BANKSIA_BLOBS=s3://"+bucket+"/photos?endpoint=http://"+c.storage.Address, "BANKSIA_TASK_LEASE=3s")
+		"BANKSIA_DATABASE_URL="+c.url, "BANKSIA_BLOBS="+c.blobs, "BANKSIA_TASK_LEASE=3s")
 	// All at once: one migrates the database and makes its owner and the first key.
 	var starting sync.WaitGroup
 	for i := range n {
@@ -60,6 +63,15 @@ func newNodes(t *testing.T, n int, flags ...string) *nodes {
 		c.key += s.key
 	}
 	return c
+}
+
+// alone is the same place for a server on one folder.
+func (c *nodes) alone() *workspace {
+	w := *c.workspace
+	w.env = slices.DeleteFunc(slices.Clone(w.env), func(pair string) bool {
+		return strings.HasPrefix(pair, "BANKSIA_DATABASE_URL=") || strings.HasPrefix(pair, "BANKSIA_BLOBS=")
+	})
+	return &w
 }
 
 func (c *nodes) start(t *testing.T, i int) {
@@ -485,8 +497,8 @@ func TestRollingRestart(t *testing.T) {
 func TestRoles(t *testing.T) {
 	t.Parallel()
 	c := newNodes(t, 1, "--role", "api")
-	if status, _, errOut := c.workspace.run(t, "serve", "--role", "worker", "--database-url", "", "--data", "alone"); status == 0 {
-		t.Errorf("a worker without a shared database starts: %s", errOut)
+	if status, _, errOut := c.alone().run(t, "serve", "--role", "worker", "--data", "alone"); status == 0 || !strings.Contains(errOut, "role") {
+		t.Errorf("a worker without a shared database: %d %s", status, errOut)
 	}
 	front := c.node[0]
 	status, id := front.upload(t, c.key, "a.jpg", bytes.NewReader(photo(1, 80, 60)))

@@ -147,6 +147,19 @@ func (s *server) sendPhoto(t *testing.T, id, traceparent string) {
 	})
 }
 
+// sayEverywhere sends a secret in every place where somebody could.
+func (s *server) sayEverywhere(t *testing.T, secret string) {
+	t.Helper()
+	for _, key := range []string{secret, s.key} {
+		for _, path := range []string{"/api/assets?api_key=" + secret, "/api/" + secret, "/media/" + secret + "/original/x?signature=" + secret, "/login?state=" + secret, "/oauth/callback?code=" + secret} {
+			s.call(t, "GET", path, key, nil)
+		}
+		s.call(t, secret, "/api/assets", key, nil)
+		s.call(t, "POST", "/oauth/token", key, strings.NewReader("grant_type=refresh_token&refresh_token="+secret))
+		s.call(t, "POST", "/api/albums", key, strings.NewReader(`{"name": 1, "`+secret+`": "`+secret+`"}`))
+	}
+}
+
 const (
 	callerTrace = "0af7651916cd43dd8448eb211c80319c"
 	callerSpan  = "b7ad6b7169203331"
@@ -162,6 +175,7 @@ func TestTraces(t *testing.T) {
 	p.env = []string{"OTEL_EXPORTER_OTLP_ENDPOINT=" + r.url, "OTEL_EXPORTER_OTLP_COMPRESSION=gzip", "OTEL_SERVICE_NAME=photos-test"}
 	s := p.serve(t, "--log-format", "json")
 	s.sendPhoto(t, "upload-request-1", traceparent)
+	s.sayEverywhere(t, "hunter2")
 	if status := s.end(t, syscall.SIGTERM); status != 0 { // sends the rest
 		t.Fatalf("ends with %d: %s", status, s.log)
 	}
@@ -169,6 +183,10 @@ func TestTraces(t *testing.T) {
 	byID := map[string]span{}
 	var tree []span
 	for _, one := range r.all() {
+		text, err := proto.Marshal(one.Span)
+		if err != nil || bytes.Contains(text, []byte("hunter2")) || bytes.Contains(text, []byte(s.key)) {
+			t.Errorf("a secret is in %s, %v", text, err)
+		}
 		if one.service != "photos-test" {
 			t.Errorf("%s is of the service %q", one.Name, one.service)
 		}
@@ -311,6 +329,12 @@ func TestTracesWithoutReceiver(t *testing.T) {
 	}(); status != 1 || !strings.Contains(errOut, "OTEL_TRACES_EXPORTER must be otlp or none") {
 		t.Errorf("an exporter that is not there: %d %s", status, errOut)
 	}
+	for _, headers := range []string{"authorization: Bearer hunter2", "authorization=%zz-hunter2", "authorization=Bearer%20x,hunter2", "auth orization=hunter2"} {
+		p.env = []string{"OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:1", "OTEL_EXPORTER_OTLP_HEADERS=" + headers}
+		if status, _, errOut := p.run(t, "serve", "--listen", "127.0.0.1:0"); status != 1 || !strings.Contains(errOut, "OTEL_EXPORTER_OTLP_HEADERS must be like") || strings.Contains(errOut, "hunter2") {
+			t.Errorf("%s: %d %s", headers, status, errOut)
+		}
+	}
 }
 
 var metricsURL = regexp.MustCompile(`msg=metrics url=(http://\S+)`)
@@ -324,6 +348,7 @@ func TestMetricsListener(t *testing.T) {
 		t.Fatalf("the log has no address:\n%s", s.log)
 	}
 	s.sendPhoto(t, "upload-request-3", "")
+	s.sayEverywhere(t, "hunter2")
 	response, err := http.Get(match[1])
 	if err != nil {
 		t.Fatal(err)
@@ -332,6 +357,9 @@ func TestMetricsListener(t *testing.T) {
 	text, err := io.ReadAll(response.Body)
 	if err != nil || response.StatusCode != 200 {
 		t.Fatalf("%s %v", response.Status, err)
+	}
+	if bytes.Contains(text, []byte("hunter2")) || bytes.Contains(text, []byte(s.key)) {
+		t.Errorf("a secret is in\n%s", text)
 	}
 	contains(t, "the metrics", string(text), `banksia_http_requests_total{method="POST",route="/api/assets",status="201"} 1`,
 		`banksia_task_runs_total{outcome="success",type="thumbhash"} 1`, "banksia_assets 1", `banksia_disk_free_bytes{folder="blobs"}`, "go_goroutines", "process_open_fds")

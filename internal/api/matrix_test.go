@@ -218,14 +218,14 @@ func objects(t *testing.T, s *banksiatest.Server, user banksia.UserID, library b
 
 // people makes users and credentials of every kind.
 type people_ struct {
-	t       *testing.T
+	t       testing.TB
 	s       *banksiatest.Server
 	login   *auth.Login
 	oauth   *auth.OAuth
 	program string // an OAuth client
 }
 
-func newPeople(t *testing.T, s *banksiatest.Server) *people_ {
+func newPeople(t testing.TB, s *banksiatest.Server) *people_ {
 	t.Helper()
 	authenticator, err := auth.NewAuthenticator(t.Context(), s.Store, slog.New(slog.DiscardHandler))
 	if err != nil {

@@ -6,6 +6,7 @@
 //	originals/..                     as in the storage of a server, by content
 //	snapshots/TIME/banksia.db        the database at that time, as a SQLite file
 //	snapshots/TIME/manifest.json     what the snapshot is and what it needs
+//	locks/..                         who is busy there
 //
 // Originals are shared by all snapshots, so each backup brings only what is new. A
 // snapshot without a manifest was not finished and does not count. What is drawn
@@ -88,8 +89,13 @@ const attempts = 5
 // using. The snapshot is whole: a backup that fails leaves none.
 func Create(ctx context.Context, from *store.Store, originals, place blob.Store, o Options) (s Summary, err error) {
 	o.fill()
+	held, err := use(ctx, place, making)
+	if err != nil {
+		return s, fmt.Errorf("backup: %w", err)
+	}
+	defer held.release(ctx)
 	for attempt := range attempts {
-		gone, err := create(ctx, from, originals, place, o, &s)
+		gone, err := create(ctx, from, originals, place, held, o, &s)
 		if err != nil {
 			return s, fmt.Errorf("backup: %w", err)
 		}
@@ -103,7 +109,7 @@ func Create(ctx context.Context, from *store.Store, originals, place blob.Store,
 	return s, fmt.Errorf("backup: originals were deleted for good during each of %d attempts", attempts)
 }
 
-func create(ctx context.Context, from *store.Store, originals, place blob.Store, o Options, s *Summary) (gone int64, err error) {
+func create(ctx context.Context, from *store.Store, originals, place blob.Store, held *lock, o Options, s *Summary) (gone int64, err error) {
 	folder, err := os.MkdirTemp(place.TempDir(), "snapshot-*")
 	if err != nil {
 		return 0, err
@@ -137,6 +143,9 @@ func create(ctx context.Context, from *store.Store, originals, place blob.Store,
 		return 0, err
 	}
 	text, err := json.MarshalIndent(s.Manifest, "", "\t")
+	if err == nil {
+		err = held.valid()
+	}
 	if err != nil {
 		return 0, err
 	}
@@ -232,7 +241,7 @@ func hashFile(path string) (sum string, size int64, err error) {
 }
 
 // List reads the manifests of all snapshots, oldest first. What has no manifest was
-// not finished.
+// not finished. When some cannot be read it fails, and gives the others all the same.
 func List(ctx context.Context, place blob.Store) (manifests []Manifest, err error) {
 	var keys []blob.Key
 	err = place.List(ctx, "snapshots/", func(info blob.Info) error {
@@ -244,15 +253,17 @@ func List(ctx context.Context, place blob.Store) (manifests []Manifest, err erro
 	if err != nil {
 		return nil, fmt.Errorf("list backups: %w", err)
 	}
+	var damaged []error
 	for _, key := range keys {
 		m, err := readManifest(ctx, place, key)
 		if err != nil {
-			return nil, fmt.Errorf("list backups: %s: %w", key, err)
+			damaged = append(damaged, fmt.Errorf("list backups: %s: %w", key, err))
+			continue
 		}
 		manifests = append(manifests, m)
 	}
 	slices.SortFunc(manifests, func(a, b Manifest) int { return strings.Compare(a.Name, b.Name) })
-	return manifests, nil
+	return manifests, errors.Join(damaged...)
 }
 
 func readManifest(ctx context.Context, place blob.Store, key blob.Key) (m Manifest, err error) {
@@ -273,19 +284,20 @@ func readManifest(ctx context.Context, place blob.Store, key blob.Key) (m Manife
 // ErrNoSnapshot says that a place has no finished snapshot, or none of a name.
 var ErrNoSnapshot = errors.New("there is no such backup")
 
-// Find returns a snapshot by its name; "": the newest.
+// Find returns a snapshot by its name; "": the newest. Where the manifest of another is
+// damaged, which may be of the newest, one must be named.
 func Find(ctx context.Context, place blob.Store, name string) (m Manifest, err error) {
 	all, err := List(ctx, place)
-	if err != nil {
-		return m, err
-	}
-	if name == "" && len(all) > 0 {
-		return all[len(all)-1], nil
-	}
 	if at := slices.IndexFunc(all, func(m Manifest) bool { return m.Name == name }); at >= 0 {
 		return all[at], nil
 	}
-	return m, ErrNoSnapshot
+	switch {
+	case err != nil:
+		return m, err
+	case name != "" || len(all) == 0:
+		return m, ErrNoSnapshot
+	}
+	return all[len(all)-1], nil
 }
 
 // fetchDatabase brings the database of a snapshot into a folder and compares it with
@@ -449,6 +461,11 @@ func Prune(ctx context.Context, place blob.Store, keep int, o Options) (removed 
 	if keep < 1 {
 		return nil, 0, 0, errors.New("prune: at least one backup must be kept")
 	}
+	held, err := use(ctx, place, pruning)
+	if err != nil {
+		return nil, 0, 0, fmt.Errorf("prune: %w", err)
+	}
+	defer held.release(ctx)
 	all, err := List(ctx, place)
 	if err != nil {
 		return nil, 0, 0, err
@@ -497,7 +514,7 @@ func Prune(ctx context.Context, place blob.Store, keep int, o Options) (removed 
 	// The manifest first: what is left of a snapshot without one does not count.
 	slices.SortFunc(gone, func(a, b blob.Key) int { return strings.Compare(string(b), string(a)) })
 	for _, key := range gone {
-		if err := place.Delete(ctx, key); err != nil {
+		if err := held.remove(ctx, key); err != nil {
 			return fail(err)
 		}
 		if name, isManifest := strings.CutSuffix(string(key), "/manifest.json"); isManifest {
@@ -515,7 +532,7 @@ func Prune(ctx context.Context, place blob.Store, keep int, o Options) (removed 
 		return fail(err)
 	}
 	for _, info := range unwanted {
-		if err := place.Delete(ctx, info.Key); err != nil {
+		if err := held.remove(ctx, info.Key); err != nil {
 			return fail(err)
 		}
 		originals, freed = originals+1, freed+info.Size

@@ -3,6 +3,7 @@ package catalog_test
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -143,4 +144,55 @@ func uploadTo(ctx context.Context, c *catalog.Catalog, scope banksia.Scope, libr
 		FileCreatedAt: localTime("2020-01-02T03:04:05"), FileModifiedAt: localTime("2020-02-03T04:05:06+01:00"),
 	})
 	return id, err
+}
+
+// paused is a storage whose user sleeps once while it asks for a file.
+type paused struct {
+	blob.Store
+	sleep func()
+}
+
+func (p *paused) Stat(ctx context.Context, key blob.Key) (blob.Info, error) {
+	info, err := p.Store.Stat(ctx, key)
+	if p.sleep != nil {
+		sleep := p.sleep
+		p.sleep = nil
+		sleep()
+	}
+	return info, err
+}
+
+// A node that is paused in the middle of a removal, for so long that another takes it
+// over, does not remove what was uploaded since.
+func TestPausedRemoval(t *testing.T) {
+	t.Parallel()
+	for engine, database := range map[string]store.Config{"SQLite": storetest.File(t), "PostgreSQL": storetest.Postgres(t)} {
+		t.Run(engine, func(t *testing.T) {
+			r := newRigOn(t, t.TempDir(), database)
+			var slept atomic.Int64
+			r.database.Now = func() time.Time { return time.Now().Add(time.Duration(slept.Load())) }
+			blobs, content := &paused{Store: r.blobs}, photo(1, 16, 16)
+			one, other := r.node(t, "one", blobs), r.node(t, "other", r.blobs)
+			// What is left of an upload that was cut off.
+			sum := sha256.Sum256(content)
+			if _, err := r.blobs.MarkPending(t.Context(), sum[:]); err != nil {
+				t.Fatal(err)
+			}
+			if err := r.blobs.Put(t.Context(), blob.Original(sum[:]), bytes.NewReader(content)); err != nil {
+				t.Fatal(err)
+			}
+			blobs.sleep = func() {
+				slept.Store(int64(25 * time.Minute))
+				if _, err := uploadTo(t.Context(), other, r.scope, r.library(t).ID, content); err != nil {
+					t.Errorf("an upload after the pause began: %v", err)
+				}
+			}
+			if _, err := one.SweepOriginals(t.Context(), time.Now().Add(time.Hour)); !errors.Is(err, store.ErrRemoving) {
+				t.Errorf("the paused removal ends with %v", err)
+			}
+			if _, err := r.blobs.Stat(t.Context(), blob.Original(sum[:])); err != nil {
+				t.Errorf("the bytes of an acknowledged upload: %v", err)
+			}
+		})
+	}
 }

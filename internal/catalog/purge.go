@@ -107,12 +107,19 @@ func (c *Catalog) removeUnreferenced(ctx context.Context, sum banksia.Digest) (r
 		return false, err
 	}
 	// A request that is given up long before another process may take over.
-	limited, cancel := context.WithTimeout(ctx, 5*time.Minute)
+	const patience = 5 * time.Minute
+	begin := c.store.Now()
+	limited, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	key := blob.Original(sum)
 	_, err = c.blobs.Stat(limited, key)
 	removed = !errors.Is(err, blob.ErrNotExist)
 	if removed {
+		// A process that was stopped, or whose machine slept, goes on before its timer
+		// tells it.
+		if c.store.Now().Sub(begin) > patience {
+			return false, store.ErrRemoving
+		}
 		if err := c.blobs.Delete(limited, key); err != nil {
 			return false, err
 		}

@@ -177,3 +177,23 @@ func TestPasswordsInErrors(t *testing.T) {
 		}
 	}
 }
+
+// A file of settings is read or refused, without the values that it holds.
+func FuzzReadFile(f *testing.F) {
+	for _, text := range []string{"BANKSIA_COUNT=1\n", "BANKSIA_COUNT=1\nBANKSIA_COUNT=2", "# x\r\n BANKSIA_SOME_TEXT = 'a=b' ", "BANKSIA_SOME_TEXT", "=\n", "\x00=\"", strings.Repeat("a", 70_000)} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		lines, err := readFile(writeFile(t, text))
+		if err != nil && len(lines) > 0 {
+			t.Errorf("%q is read as %v, and %v", text, lines, err)
+		}
+		seen := map[string]bool{}
+		for _, l := range lines {
+			if seen[l.name] || l.name != strings.TrimSpace(l.name) || strings.ContainsAny(l.name+l.value, "\n") {
+				t.Errorf("%q is read as %+v", text, l)
+			}
+			seen[l.name] = true
+		}
+	})
+}

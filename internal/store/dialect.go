@@ -54,6 +54,8 @@ type dialect struct {
 	// newest first, up to a number.
 	matches func(tx *Tx, scope string, terms []search.Term, limit int) (text string, args []any, err error)
 
+	// clock selects the time of the server in microseconds; "" where it is this process's.
+	clock string
 	// integrity selects a sentence for each damage of the files of the database, or
 	// the one word ok; "" where the engine has no such query.
 	integrity string
@@ -78,8 +80,10 @@ type dialect struct {
 
 	// trouble tells what kind of error of the engine this is.
 	trouble func(error) trouble
-	// usable says what is wrong with how the database was made.
+	// usable says what is wrong with how the database was made. advice is what to do
+	// about an error while it is opened; "" where the error says that.
 	usable func(*Tx) error
+	advice func(error) string
 }
 
 // trouble is what an error of an engine means to its callers.

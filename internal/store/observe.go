@@ -56,6 +56,26 @@ func (s *Store) PoolUse() []PoolUse {
 	return []PoolUse{use("read", s.readers), use("write", s.writer)}
 }
 
+// ClockAhead is how far the clock of this process is before that of the database, of
+// which other processes may be as far away: negative when it is behind. Leases of
+// tasks and the lives of sessions are by the clock of each.
+func (s *Store) ClockAhead(ctx context.Context) (ahead time.Duration, err error) {
+	if s.dialect.clock == "" {
+		return 0, nil
+	}
+	err = s.Read(ctx, func(tx *Tx) error {
+		var there int64
+		begin := tx.Now()
+		if err := tx.QueryRow(s.dialect.clock).Scan(&there); err != nil {
+			return err
+		}
+		end := tx.Now()
+		ahead = begin.Add(end.Sub(begin) / 2).Sub(timeOf(there))
+		return nil
+	})
+	return ahead, err
+}
+
 // Ping fails when the database does not answer, or when a migration that this
 // program needs is missing.
 func (s *Store) Ping(ctx context.Context) error {

@@ -100,6 +100,7 @@ var postgresDialect = dialect{
 		})
 	},
 	afterLoad: `SELECT setval(pg_get_serial_sequence('search_documents', 'document'), GREATEST(1, (SELECT MAX(document) FROM search_documents))); ANALYZE;`,
+	clock:     `SELECT (EXTRACT(EPOCH FROM clock_timestamp()) * 1000000)::BIGINT`,
 	emptyTables: func(names []string) string {
 		return `TRUNCATE ` + strings.Join(names, ", ") + `, search_index`
 	},
@@ -149,6 +150,16 @@ var postgresDialect = dialect{
 		}
 		return err
 	},
+	advice: func(err error) string {
+		e, ok := errors.AsType[*pgconn.PgError](err)
+		switch {
+		case ok && (e.Code == "26000" || e.Code == "42P05"):
+			return "a pooler between, such as PgBouncer, must be in session mode"
+		case ok && e.Code == "42501":
+			return "the user must be allowed to make tables, as the owner of the database is"
+		}
+		return ""
+	},
 }
 
 // expectedRows is how many rows the planner expects of a query without parameters.
@@ -190,30 +201,46 @@ func (s *Store) openPostgres(cfg Config) error {
 	if settings.RuntimeParams["application_name"] == "" {
 		settings.RuntimeParams["application_name"] = "banksia"
 	}
-	settings.RuntimeParams["lock_timeout"] = strconv.FormatInt(cfg.Patience.Milliseconds(), 10)
-	// A transaction whose node is gone must not hold its turn for long.
-	const idleTimeout = "idle_in_transaction_session_timeout"
-	if settings.RuntimeParams[idleTimeout] == "" {
-		settings.RuntimeParams[idleTimeout] = strconv.FormatInt((2 * time.Minute).Milliseconds(), 10)
-	}
-	// Every order that a page needs is that of an index; the planner, which thinks of
-	// all rows where only the first are read, would rather sort a library.
-	for _, name := range []string{"enable_sort", "enable_incremental_sort", "jit"} {
-		settings.RuntimeParams[name] = "off"
-	}
-	settings.RuntimeParams["max_parallel_workers_per_gather"] = "0"
-	// Planning a page takes longer than reading it, and its plan is the same for all.
-	settings.RuntimeParams["plan_cache_mode"] = "force_generic_plan"
 	// The texts are prepared by the pool, which knows what a connection has prepared.
 	settings.DefaultQueryExecMode = pgx.QueryExecModeExec
 	if settings.ConnectTimeout == 0 {
 		settings.ConnectTimeout = 5 * time.Second
 	}
-	s.writer = newPool(stdlib.OpenDB(*settings.Copy()), cfg.Writers, s.dialect.beginWrite)
+	settings.DialFunc = databaseDialer.DialContext
+	s.writer = newPool(stdlib.OpenDB(*withSession(settings, cfg.Patience, 2*time.Minute)), cfg.Writers, s.dialect.beginWrite)
 	// Readers wait inside of a transaction, which sees nothing and holds nothing
 	// before its first statement.
-	settings.RuntimeParams[idleTimeout] = "0"
-	s.readers = newPool(stdlib.OpenDB(*settings), cfg.Readers, s.dialect.beginRead)
+	s.readers = newPool(stdlib.OpenDB(*withSession(settings, cfg.Patience, 0)), cfg.Readers, s.dialect.beginRead)
 	s.readers.renew = "ROLLBACK AND CHAIN"
 	return nil
+}
+
+// withSession adds what a connection is told before its first statement. PgBouncer
+// refuses these as parameters of a connection. idle is how long a transaction may
+// wait for its next statement: one whose node is gone must not hold its turn for
+// long; 0: for ever.
+func withSession(settings *pgx.ConnConfig, patience, idle time.Duration) *pgx.ConnConfig {
+	settings = settings.Copy() // with a map of its own
+	var text strings.Builder
+	for _, pair := range [][2]string{
+		{"lock_timeout", strconv.FormatInt(patience.Milliseconds(), 10)},
+		{"idle_in_transaction_session_timeout", strconv.FormatInt(idle.Milliseconds(), 10)},
+		// Every order that a page needs is that of an index; the planner, which thinks of
+		// all rows where only the first are read, would rather sort a library.
+		{"enable_sort", "off"},
+		{"enable_incremental_sort", "off"},
+		{"jit", "off"},
+		{"max_parallel_workers_per_gather", "0"},
+		// Planning a page takes longer than reading it, and its plan is the same for all.
+		{"plan_cache_mode", "force_generic_plan"},
+	} {
+		if settings.RuntimeParams[pair[0]] == "" || pair[1] == "0" { // or the URL says otherwise
+			fmt.Fprintf(&text, "SET %s = '%s'; ", pair[0], pair[1])
+		}
+	}
+	settings.AfterConnect = func(ctx context.Context, c *pgconn.PgConn) error {
+		_, err := c.Exec(ctx, text.String()).ReadAll()
+		return err
+	}
+	return settings
 }

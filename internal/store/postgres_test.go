@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/url"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -164,17 +165,75 @@ func TestUnusablePostgres(t *testing.T) {
 			t.Errorf("%s: %v", parameter, err)
 		}
 	}
+	administer(t, whole, `CREATE ROLE {{name}}_guest LOGIN`)
+	defer administer(t, whole, `DROP ROLE {{name}}_guest`)
+	u, err := url.Parse(whole)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(t.Context(), Config{URL: strings.Replace(whole, "user=banksia", "user="+strings.TrimPrefix(u.Path, "/")+"_guest", 1)}); err == nil || !strings.Contains(err.Error(), "must be allowed to make tables") {
+		t.Errorf("without rights: %v", err)
+	}
 	for _, encoding := range []string{"LATIN1", "SQL_ASCII"} {
 		name := "{{name}}_" + strings.ToLower(encoding)
 		administer(t, whole, `CREATE DATABASE `+name+` ENCODING '`+encoding+`' LOCALE 'C' TEMPLATE template0`)
 		defer administer(t, whole, `DROP DATABASE `+name+` WITH (FORCE)`)
-		u, err := url.Parse(whole)
-		if err != nil {
-			t.Fatal(err)
-		}
-		u.Path += "_" + strings.ToLower(encoding)
-		if _, err := Open(t.Context(), Config{URL: u.String()}); err == nil || !strings.Contains(err.Error(), encoding) {
+		other := *u
+		other.Path += "_" + strings.ToLower(encoding)
+		if _, err := Open(t.Context(), Config{URL: other.String()}); err == nil || !strings.Contains(err.Error(), encoding) {
 			t.Errorf("%s: %v", encoding, err)
+		}
+	}
+}
+
+// Nodes of a new version that start at once on an older database bring it up to date
+// together: each step is done once.
+func TestMigrateAtOnce(t *testing.T) {
+	t.Parallel()
+	cfg := emptyPostgres(t)
+	old, err := connect(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer old.Close()
+	if err := old.migrate(t.Context(), 4); err != nil {
+		t.Fatal(err)
+	}
+	var starting sync.WaitGroup
+	for range 6 {
+		starting.Go(func() {
+			s, err := Open(t.Context(), cfg)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer s.Close()
+			if problems, err := s.Check(t.Context()); err != nil || len(problems) > 0 {
+				t.Errorf("the database is not sound: %q, %v", problems, err)
+			}
+		})
+	}
+	starting.Wait()
+	err = old.Read(t.Context(), func(tx *Tx) error {
+		var steps, newest int
+		err := tx.QueryRow(`SELECT COUNT(*), MAX(version) FROM schema_migrations`).Scan(&steps, &newest)
+		if steps != newest || newest < 12 {
+			t.Errorf("%d steps led to version %d", steps, newest)
+		}
+		return err
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+func TestClockAhead(t *testing.T) {
+	t.Parallel()
+	cfg := emptyPostgres(t)
+	for _, want := range []time.Duration{0, time.Hour, -time.Hour} {
+		cfg.Now = func() time.Time { return time.Now().Add(want) }
+		if got, err := openWith(t, cfg).ClockAhead(t.Context()); err != nil || (got-want).Abs() > time.Minute {
+			t.Errorf("the clock is %s ahead, %v; want %s", got, err, want)
 		}
 	}
 }

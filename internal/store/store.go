@@ -73,18 +73,31 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the database: %w", err)
 	}
-	if s.dialect.usable != nil {
-		if err := s.Read(ctx, s.dialect.usable); err != nil {
-			return nil, errors.Join(fmt.Errorf("use the database: %w", err), s.Close())
+	if err := s.prepare(ctx); err != nil {
+		if s.dialect.advice != nil {
+			if advice := s.dialect.advice(err); advice != "" {
+				err = fmt.Errorf("%w: %s", err, advice)
+			}
 		}
-	}
-	if err := s.migrate(ctx, newestVersion); err != nil {
-		return nil, errors.Join(fmt.Errorf("migrate the database: %w", err), s.Close())
+		return nil, errors.Join(err, s.Close())
 	}
 	if err := s.refuseCopies(ctx, cfg.Target); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
+}
+
+// prepare brings a database up to date that can be used.
+func (s *Store) prepare(ctx context.Context) error {
+	if s.dialect.usable != nil {
+		if err := s.Read(ctx, s.dialect.usable); err != nil {
+			return fmt.Errorf("use the database: %w", err)
+		}
+	}
+	if err := s.migrate(ctx, newestVersion); err != nil {
+		return fmt.Errorf("migrate the database: %w", err)
+	}
+	return nil
 }
 
 // connect opens the database as it is.

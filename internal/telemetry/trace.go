@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -31,6 +32,8 @@ const (
 	tracesEndpointVariable = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
 	protocolVariable       = "OTEL_EXPORTER_OTLP_PROTOCOL"
 	tracesProtocolVariable = "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"
+	headersVariable        = "OTEL_EXPORTER_OTLP_HEADERS"
+	tracesHeadersVariable  = "OTEL_EXPORTER_OTLP_TRACES_HEADERS"
 	propagatorsVariable    = "OTEL_PROPAGATORS"
 	disabledVariable       = "OTEL_SDK_DISABLED"
 )
@@ -57,7 +60,25 @@ func wanted(getenv func(string) string) (bool, error) {
 			return false, fmt.Errorf("%s must be http/protobuf, got %q", name, protocol)
 		}
 	}
+	for _, name := range []string{headersVariable, tracesHeadersVariable} {
+		for header := range strings.SplitSeq(getenv(name), ",") {
+			if getenv(name) != "" && !validHeader(header) {
+				return false, fmt.Errorf("%s must be like name=value,other=value, with percent signs for what is special", name)
+			}
+		}
+	}
 	return true, nil
+}
+
+// validHeader tells whether the SDK will understand a header. What it does not, it
+// logs, and headers hold the password of the receiver.
+func validHeader(header string) bool {
+	name, value, found := strings.Cut(header, "=")
+	name = strings.TrimSpace(name)
+	_, err := url.PathUnescape(value)
+	return found && err == nil && name != "" && !strings.ContainsFunc(name, func(r rune) bool {
+		return r <= ' ' || r > '~' || strings.ContainsRune(`"(),/:;<=>?@[\]{}`, r)
+	})
 }
 
 // startTracing makes the tracer when traces are asked for. No connection is made

@@ -9,8 +9,10 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -526,4 +528,20 @@ func TestPresign(t *testing.T) {
 	if target, err := outside.Presign(t.Context(), "a/b", blob.PresignOptions{Expiry: time.Minute}); err != nil || !strings.HasPrefix(target, "https://photos.example.org/"+cfg.Bucket+"/a/b?") {
 		t.Errorf("for clients elsewhere: %s, %v", target, err)
 	}
+}
+
+func FuzzParseLocation(f *testing.F) {
+	for _, text := range []string{"s3://photos/a/b?endpoint=http://127.0.0.1:9000&path-style=true", "s3://me:hunter2@photos", "s3://photos/../x", "s3://photos?endpoint=http://me:hunter2@h", "s3://photos/%2e%2e/x", "s3://[::1]/x"} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		cfg, err := ParseLocation(text, func(string) string { return "" })
+		if err != nil {
+			return
+		}
+		u, err := url.Parse(cfg.Endpoint)
+		if err != nil || u.User != nil || u.Host == "" || strings.ContainsAny(cfg.Bucket, "/?#@:") || strings.HasPrefix(cfg.Prefix, "/") || slices.Contains(strings.Split(cfg.Prefix, "/"), "..") {
+			t.Errorf("%q is read as %+v", text, cfg)
+		}
+	})
 }
