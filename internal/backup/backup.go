@@ -449,7 +449,7 @@ func Restore(ctx context.Context, place blob.Store, m Manifest, originals blob.S
 		err = fmt.Errorf("the backup lacks %d originals; banksia backup verify names them", gone)
 	}
 	if err == nil {
-		err = drawAgain(ctx, file)
+		err = goOn(ctx, file)
 	}
 	if err == nil {
 		err = install(file)
@@ -460,13 +460,14 @@ func Restore(ctx context.Context, place blob.Store, m Manifest, originals blob.S
 	return s, nil
 }
 
-// drawAgain makes the tasks pending that draw what a backup does not hold.
-func drawAgain(ctx context.Context, file string) error {
+// goOn readies the database of a backup for use: what a backup does not hold is to be
+// drawn again, and events that it does not know of are not numbered twice.
+func goOn(ctx context.Context, file string) error {
 	s, err := store.Open(ctx, store.Config{Path: file})
 	if err != nil {
 		return err
 	}
-	return errors.Join(s.RepeatTasks(ctx, banksia.TaskDisplayProxy, banksia.TaskVideoThumbnails), s.Close())
+	return errors.Join(s.RepeatTasks(ctx, banksia.TaskDisplayProxy, banksia.TaskVideoThumbnails), s.ResumeEvents(ctx), s.Close())
 }
 
 // youngest is how old an original of no snapshot must be to go: a younger one may be

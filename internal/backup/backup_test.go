@@ -210,6 +210,55 @@ func TestBackup(t *testing.T) {
 	}
 }
 
+// Whoever follows the events of a library that is put back to what it was goes on where
+// that was, and is told when it had seen more.
+func TestEventsAfterRestore(t *testing.T) {
+	t.Parallel()
+	s, place := banksiatest.NewServer(t), folder(t)
+	last := func(from *store.Store, after int64) int64 {
+		t.Helper()
+		events, more, err := from.ListEvents(t.Context(), s.Scope, store.EventFilter{LibraryID: s.Library, After: after, Limit: 200})
+		if err != nil || more || len(events) == 0 {
+			t.Fatalf("%d events after %d, %v", len(events), after, err)
+		}
+		return events[len(events)-1].Position
+	}
+	upload(t, s, 1)
+	s.Finished(t)
+	kept := last(s.Store, 0)
+	made := create(t, s, place)
+	upload(t, s, 2)
+	s.Finished(t)
+	lost := last(s.Store, kept)
+
+	restored, _ := restore(t, place, made.Manifest, storetest.File(t))
+	refused := func() {
+		t.Helper()
+		_, _, err := restored.ListEvents(t.Context(), s.Scope, store.EventFilter{LibraryID: s.Library, After: lost, Limit: 20})
+		if banksia.ErrorCode(err) != banksia.CodeValidation {
+			t.Errorf("after a lost event: %v", err)
+		}
+	}
+	refused()
+	if events, _, err := restored.ListEvents(t.Context(), s.Scope, store.EventFilter{LibraryID: s.Library, After: kept, Limit: 20}); err != nil || len(events) != 0 {
+		t.Errorf("%d events since the backup, %v", len(events), err)
+	}
+	now := restored.Now()
+	for n := range lost - kept + 1 {
+		album := banksia.Album{ID: banksia.NewID[banksia.AlbumID](now), LibraryID: s.Library, Name: fmt.Sprint(n), CreatedAt: now, UpdatedAt: now}
+		if err := restored.Change(t.Context(), s.Scope.UserID, func(tx *store.Tx) error { return tx.InsertAlbum(&album) }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	refused()
+	if events, _, err := restored.ListEvents(t.Context(), s.Scope, store.EventFilter{LibraryID: s.Library, After: kept, Limit: 200}); err != nil || int64(len(events)) != lost-kept+1 {
+		t.Errorf("%d events since the backup, %v; %d albums were made", len(events), err, lost-kept+1)
+	}
+	if problems, err := restored.Check(t.Context()); err != nil || len(problems) > 0 {
+		t.Errorf("%q, %v", problems, err)
+	}
+}
+
 // What is wrong with a backup is found before somebody needs it.
 func TestVerify(t *testing.T) {
 	t.Parallel()

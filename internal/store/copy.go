@@ -47,6 +47,7 @@ var copiedTables = []struct{ name, key string }{
 	{"search_documents", "document"},
 	{"events", "library_id, position"},
 	{"event_logs", "library_id"},
+	{"event_gaps", "library_id, after_position"},
 	{"tasks", "id"},
 	{"original_removals", "checksum"},
 }

@@ -229,9 +229,9 @@ type EventFilter struct {
 }
 
 // ListEvents reads one page of a library's events in the order of their commits
-// and tells whether more follow. A position beyond the last event is a validation
-// error: such a cursor is of another library, or of a database that was replaced
-// by an older copy, and would silently miss what happens next.
+// and tells whether more follow. A position beyond the last event, or of one that was
+// lost when a backup was put back, is a validation error: such a cursor is of another
+// library, or of what is no more, and would silently miss what happens next.
 func (s *Store) ListEvents(ctx context.Context, scope banksia.Scope, f EventFilter) (events []banksia.Event, more bool, err error) {
 	err = s.Read(ctx, func(tx *Tx) error {
 		if visible, err := tx.sees(scope, f.LibraryID); err != nil || !visible {
@@ -251,12 +251,15 @@ func (s *Store) ListEvents(ctx context.Context, scope banksia.Scope, f EventFilt
 
 // listEvents reads one event more than the limit.
 func (tx *Tx) listEvents(f EventFilter) ([]banksia.Event, error) {
-	last, err := tx.lastEvent(f.LibraryID)
+	last, lost, err := tx.lastEvent(f.LibraryID, f.After)
 	if err != nil {
 		return nil, err
 	}
 	if f.After > last {
 		return nil, banksia.Invalid("query", "after_cursor", "no such position in the events of this library")
+	}
+	if lost {
+		return nil, banksia.Invalid("query", "after_cursor", "a backup was put back that does not have this event; read the library anew")
 	}
 	after, until := f.After, int64(math.MaxInt64)
 	if f.From != nil {
@@ -343,10 +346,31 @@ func entityText(entity banksia.EntityType, raw []byte) (string, error) {
 	return "", fmt.Errorf("events of the unknown entity type %q", entity)
 }
 
-// lastEvent is the position of the last event of a library, 0 when it has none.
-func (tx *Tx) lastEvent(library banksia.LibraryID) (last int64, err error) {
-	err = tx.QueryRow(`SELECT COALESCE(MAX(last_position), 0) FROM event_logs WHERE library_id = $1`, library).Scan(&last)
-	return last, err
+// lastEvent is the position of the last event of a library, 0 when it has none, and
+// whether a position is of one that was lost.
+func (tx *Tx) lastEvent(library banksia.LibraryID, position int64) (last int64, lost bool, err error) {
+	err = tx.QueryRow(`SELECT COALESCE(MAX(last_position), 0), EXISTS (SELECT 1 FROM event_gaps WHERE library_id = $1 AND after_position < $2 AND until_position >= $2)
+		FROM event_logs WHERE library_id = $1`, library, position).Scan(&last, &lost)
+	return last, lost, err
+}
+
+// eventGap is how many positions are left out after a backup was put back: more than
+// changes can have been made since it.
+const eventGap = 1 << 30
+
+// ResumeEvents is for a database that was put back to what it was at an earlier
+// moment: events from now on get positions that none of those had which are lost.
+func (s *Store) ResumeEvents(ctx context.Context) error {
+	return s.ChangeAll(ctx, nil, func(tx *Tx) error {
+		_, err := tx.Exec(`INSERT INTO event_gaps (library_id, after_position, until_position) SELECT library_id, last_position, last_position + $1 FROM event_logs`, eventGap)
+		if err == nil {
+			_, err = tx.Exec(`UPDATE event_logs SET last_position = last_position + $1`, eventGap)
+		}
+		if err != nil {
+			return fmt.Errorf("resume the events: %w", err)
+		}
+		return nil
+	})
 }
 
 // eventsSince is the position of the first event recorded at a time or later; one

@@ -119,6 +119,7 @@ var partsOfLibrary = []struct{ table, key, where string }{
 	{"tasks", "id", "library_id = $1"},
 	{"events", "position", "library_id = $1"},
 	{"event_logs", "library_id", "library_id = $1"},
+	{"event_gaps", "after_position", "library_id = $1"},
 	{"api_key_libraries", "library_id", "library_id = $1"},
 }
 

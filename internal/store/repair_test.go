@@ -87,6 +87,7 @@ func TestRepair(t *testing.T) {
 		`UPDATE search_documents SET entity_id = library_id WHERE document = (SELECT MIN(document) FROM search_documents)`,
 		`DELETE FROM event_logs`,
 		`UPDATE event_logs SET last_position = 1`,
+		`INSERT INTO event_gaps (library_id, after_position, until_position) SELECT library_id, 1, last_position + 5 FROM event_logs`,
 		`DELETE FROM events WHERE event_type LIKE '%\_created' ESCAPE '\' OR event_type LIKE '%\_added' ESCAPE '\'`,
 		`UPDATE assets SET live = NOT live`,
 	}
