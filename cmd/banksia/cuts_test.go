@@ -75,8 +75,10 @@ type scene struct {
 	dir   string
 	key   string
 	facts facts
-	ids   map[string]string // of assets, by checksum
-	sums  []string          // of its photos, oldest first
+
+	database string            // URL of PostgreSQL, when the library is there
+	ids      map[string]string // of assets, by checksum
+	sums     []string          // of its photos, oldest first
 }
 
 // stage is work that is cut off at each of its changes.
@@ -96,12 +98,13 @@ type point struct {
 	*workspace // on the disk that is cut off; afterwards on what is left
 	stage      *stage
 	disk       *faultfs.FS
+	kill       func()  // ends what works on the disk
 	server     *server // when the stage has one
-	victim     chan *os.Process
-	name       string // for people
-	scene      scene  // its own copy
-	finished   bool   // the work was acknowledged as a whole
-	output     string // of a command
+	name       string  // for people
+	scene      scene   // its own copy
+	database   string  // URL of PostgreSQL, when the work has moved the library there
+	finished   bool    // the work was acknowledged as a whole
+	output     string  // of a command
 }
 
 // score is what a run has proved.
@@ -280,66 +283,85 @@ const (
 var ways = []string{killed, powerless, journaled}
 
 // cut does the work of a stage, ends it at its n-th change, or when it is done if
-// that comes before, and proves that nothing is lost. It returns how many changes
-// there were.
-func (s *stage) cut(t *testing.T, how string, n int, seed uint64, total *score) (changes int) {
+// that comes before, and proves that nothing is lost. With again above 0 the next
+// start is cut off as well, at that change. It returns how many changes there were.
+func (s *stage) cut(t *testing.T, how string, n, again int, seed uint64, total *score) (changes int) {
 	t.Helper()
-	at := t.TempDir()
-	disk, err := faultfs.Mount(at, s.from.dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	closed := false
-	defer func() {
-		if !closed {
-			disk.Close()
-		}
-	}()
-	p := &point{workspace: &workspace{dir: at, cache: filepath.Join(at, "cache")}, stage: s, disk: disk, victim: make(chan *os.Process, 1)}
-	p.name = fmt.Sprintf("%s, %s at change %d, seed %d", s.name, how, n, seed)
+	p := &point{stage: s, workspace: &workspace{}, name: fmt.Sprintf("%s, %s at change %d and %d, seed %d", s.name, how, n, again, seed)}
 	p.scene = scene{key: s.from.key, facts: maps.Clone(s.from.facts), ids: maps.Clone(s.from.ids), sums: slices.Clone(s.from.sums)}
 	for name, values := range p.scene.facts {
 		p.scene.facts[name] = slices.Clone(values)
 	}
+	p.mount(t, s.from.dir)
 	if s.serve {
 		p.server = p.serve(t, "--workers", "1")
 		p.server.idle(t, p.scene.key)
-		p.victim <- p.server.process
-	} else {
-		p.began = func(process *os.Process) { p.victim <- process }
 	}
-	before := disk.Changes()
-	disk.CrashAt(n, func() { (<-p.victim).Kill() })
+	before := p.disk.Changes()
+	p.disk.CrashAt(n, p.kill)
 	s.do(t, p)
-	changes = disk.Changes() - before
-	disk.Crash()
-	if p.server != nil {
-		p.server.process.Kill() // fails when the cut has done it
-		<-p.server.ended
-	}
-	left := filepath.Join(t.TempDir(), "left")
-	if how == killed {
-		total.kills.Add(1)
-		err = disk.Keep(left)
-	} else {
-		total.powerCuts.Add(1)
-		err = disk.LosePower(left, seed, how == journaled)
-	}
-	if err == nil {
-		closed, err = true, disk.Close()
-	}
-	if err != nil {
-		t.Fatalf("%s: %v", p.name, err)
-	}
-	p.workspace, p.server = &workspace{dir: left, cache: filepath.Join(left, "cache")}, nil
+	changes = p.disk.Changes() - before
+	p.leave(t, how, seed, total)
 	if s.mend != nil {
 		s.mend(t, p)
+	}
+	if again > 0 {
+		p.mount(t, p.dir)
+		p.disk.CrashAt(again, p.kill)
+		serveUntilIdle(t, p)
+		p.leave(t, how, seed+1, total)
 	}
 	p.prove(t, how, total)
 	if t.Failed() {
 		t.Fatalf("it was at: %s", p.name)
 	}
 	return changes
+}
+
+// mount begins to work on a disk with a copy of a folder.
+func (p *point) mount(t *testing.T, from string) {
+	t.Helper()
+	at := t.TempDir()
+	disk, err := faultfs.Mount(at, from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if p.disk == disk { // it was not left
+			disk.Close()
+		}
+	})
+	victim := make(chan *os.Process, 1)
+	p.disk, p.kill = disk, func() { (<-victim).Kill() }
+	p.workspace = &workspace{dir: at, cache: filepath.Join(at, "cache"), env: p.env, began: func(process *os.Process) { victim <- process }}
+}
+
+// leave ends what still works on the disk, and goes on with what it leaves.
+func (p *point) leave(t *testing.T, how string, seed uint64, total *score) {
+	t.Helper()
+	p.disk.Crash()
+	if p.server != nil {
+		p.server.process.Kill() // fails when the cut has done it
+		<-p.server.ended
+		p.server = nil
+	}
+	left := filepath.Join(t.TempDir(), "left")
+	var err error
+	if how == killed {
+		total.kills.Add(1)
+		err = p.disk.Keep(left)
+	} else {
+		total.powerCuts.Add(1)
+		err = p.disk.LosePower(left, seed, how == journaled)
+	}
+	if err == nil {
+		err = p.disk.Close()
+		p.disk = nil
+	}
+	if err != nil {
+		t.Fatalf("%s: %v", p.name, err)
+	}
+	p.workspace = &workspace{dir: left, cache: filepath.Join(left, "cache"), env: p.env}
 }
 
 // prove starts the server on what is left, and compares.
@@ -425,15 +447,19 @@ func TestCuts(t *testing.T) {
 				t.Parallel()
 				random := rand.New(rand.NewPCG(seed, uint64(i)))
 				// The first run counts: it is cut off when all is done.
-				changes := stages[i].cut(t, powerless, -1, random.Uint64(), total)
+				changes := stages[i].cut(t, powerless, -1, 0, random.Uint64(), total)
 				order := random.Perm(len(ways) * (changes + 1))
 				for at := range points {
+					if end, limited := t.Deadline(); limited && time.Until(end) < time.Minute {
+						break // the summary tells how many there were
+					}
 					one := order[at%len(order)]
 					how := ways[one%len(ways)]
 					if at >= len(order) && how == killed { // each has been, and ends the same
 						how = powerless
 					}
-					t.Run(strconv.Itoa(at), func(t *testing.T) { stages[i].cut(t, how, 1+one/len(ways), random.Uint64(), total) })
+					again := max(0, random.IntN(90)-60) // each third start is cut off as well
+					t.Run(strconv.Itoa(at), func(t *testing.T) { stages[i].cut(t, how, 1+one/len(ways), again, random.Uint64(), total) })
 					done.Add(1)
 				}
 			})

@@ -129,7 +129,8 @@ func diskError(err error) error {
 	return nil
 }
 
-// diskErrorIn finds it in the words of a decoder, which has no numbers for us.
+// diskErrorIn finds it in the words of libvips, which has no numbers for us. Those of
+// ffmpeg tell nothing: a file that ends too soon is an "Input/output error" as well.
 func diskErrorIn(words string) error {
 	words = strings.ToLower(words)
 	for _, kind := range diskErrors {

@@ -83,11 +83,6 @@ func undrawable(info *Info, err error) (*Info, error) {
 
 func describeVideo(ctx context.Context, path string, info *Info) (*Info, error) {
 	facts, err := ReadVideoFacts(ctx, path)
-	if err != nil {
-		if disk := diskErrorIn(err.Error()); disk != nil {
-			return nil, disk
-		}
-	}
 	if errors.Is(err, ErrNotVideo) {
 		return undrawable(info, corrupt(decoderWords(err, path), "The video is damaged and cannot be read."))
 	}

@@ -50,9 +50,6 @@ func (cfg workerConfig) frameAt(ctx context.Context, path string, format Format,
 	command.Stdout, command.Stderr = output, complaint
 	err = command.Run()
 	detail := decoderWords(errors.New(complaint.String()), absolute)
-	if disk := diskErrorIn(detail); disk != nil {
-		return nil, disk
-	}
 	if output.full {
 		return nil, tooLarge(detail, "The frames of the video are too large to be decoded.")
 	}

@@ -27,9 +27,11 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 )
@@ -86,31 +88,69 @@ func Mount(at, from string) (*FS, error) {
 			return nil, fmt.Errorf("fill a file system for the test: %w", err)
 		}
 	}
-	options := &fuse.MountOptions{
-		Name: "banksiatest", FsName: "banksiatest",
-		DirectMount:              true, // where that is not allowed, by fusermount3
-		DisableReadDirPlus:       true,
-		DisableXAttrs:            true,
-		ExplicitDataCacheControl: true, // nobody changes files behind the kernel
-	}
-	server, err := fuse.NewServer(f, at, options)
-	if err == nil {
-		f.server = server
-		go server.Serve()
-		err = server.WaitMount()
-	}
-	if err != nil {
+	if err := f.mount(at); err != nil {
 		return nil, fmt.Errorf("mount a file system for the test, which needs /dev/fuse and the package fuse3: %w", err)
 	}
 	return f, nil
 }
 
-// Close takes the file system away from its folder. Nobody may use it any more.
-func (f *FS) Close() error {
-	if err := f.server.Unmount(); err != nil {
-		return fmt.Errorf("unmount %s: %w", f.folder, err)
+func (f *FS) mount(at string) (err error) {
+	options := &fuse.MountOptions{
+		Name: "banksiatest", FsName: "banksiatest",
+		DisableReadDirPlus:       true,
+		DisableXAttrs:            true,
+		ExplicitDataCacheControl: true, // nobody changes files behind the kernel
+	}
+	// The library opens files that other processes, started meanwhile, would inherit,
+	// and keep from being unmounted.
+	syscall.ForkLock.RLock()
+	if os.Geteuid() == 0 {
+		options.DirectMountStrict = true
+		f.server, err = fuse.NewServer(f, at, options)
+	}
+	if f.server == nil || err != nil { // by fusermount3, which is such a process itself
+		syscall.ForkLock.RUnlock()
+		options.DirectMountStrict = false
+		if f.server, err = fuse.NewServer(f, at, options); err != nil {
+			return err
+		}
+		syscall.ForkLock.RLock()
+	}
+	defer syscall.ForkLock.RUnlock()
+	if err := keepDevice(); err != nil {
+		return err
+	}
+	go f.server.Serve()
+	return f.server.WaitMount()
+}
+
+// keepDevice keeps the connections to the kernel from other processes.
+func keepDevice() error {
+	open, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		return err
+	}
+	for _, entry := range open {
+		fd, err := strconv.Atoi(entry.Name())
+		if name, _ := os.Readlink("/proc/self/fd/" + entry.Name()); err == nil && name == "/dev/fuse" {
+			syscall.CloseOnExec(fd)
+		}
 	}
 	return nil
+}
+
+// closeTime is how long Close waits for processes that have been told to end.
+const closeTime = 10 * time.Second
+
+// Close takes the file system away from its folder. Nobody may use it any more, and
+// calling it again fails.
+func (f *FS) Close() (err error) {
+	for begin := time.Now(); time.Since(begin) < closeTime; {
+		if err = f.server.Unmount(); err == nil { // which itself waits between attempts
+			return nil
+		}
+	}
+	return fmt.Errorf("unmount %s: %w", f.folder, err)
 }
 
 // Changes is how many changes have been made or asked for: entries made, moved and

@@ -63,7 +63,7 @@ func seen(t *testing.T, folder string) string {
 func outcomes(t *testing.T, f *FS, journal bool) []string {
 	t.Helper()
 	found := map[string]*node{}
-	for seed := range uint64(100) {
+	for seed := range uint64(50) {
 		to := filepath.Join(t.TempDir(), "cut")
 		must(t, f.LosePower(to, seed, journal))
 		found[seen(t, to)] = nil
