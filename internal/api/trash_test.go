@@ -338,6 +338,10 @@ func TestTrashRaces(t *testing.T) {
 				if answer.Status == http.StatusBadGateway {
 					continue // purged by another before it could be answered
 				}
+				if answer.Status != http.StatusCreated && answer.Status != http.StatusOK {
+					t.Errorf("an upload answers %d: %s\n%s", answer.Status, answer.Body, s.Log)
+					continue
+				}
 				var a asset
 				answer.JSON(t, &a)
 				ids := bodyOf{"ids": []string{a.ID}}

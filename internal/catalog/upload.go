@@ -155,12 +155,16 @@ func (c *Catalog) Commit(ctx context.Context, scope banksia.Scope, in *blob.Inco
 		c.settled(ctx, note)
 		return asset.ID, true, nil
 	case errors.Is(err, store.ErrDuplicate): // another upload of the same bytes was faster
-		c.settled(ctx, note)
 		existing, findErr := c.duplicate(ctx, scope, in, r)
 		if findErr == nil && existing != nil {
+			c.settled(ctx, note)
 			return *existing, false, nil
 		}
-		return id, false, errors.Join(err, findErr)
+		c.dropUnreferenced(ctx, note)
+		if findErr == nil { // and is gone again
+			findErr = removedError(store.ErrRemoved)
+		}
+		return id, false, errors.Join(findErr, err)
 	}
 	c.dropUnreferenced(ctx, note)
 	return id, false, err

@@ -199,12 +199,13 @@ func TestCopyOvertaken(t *testing.T) {
 func TestCopyTakesItsTime(t *testing.T) {
 	t.Parallel()
 	cfg := emptyPostgres(t)
-	administer(t, cfg.URL, `ALTER DATABASE {{name}} SET statement_timeout = '300ms'`)
-	cfg.URL += "&idle_in_transaction_session_timeout=300ms"
-	from, to, watch := openWith(t, cfg), openFile(t), openWith(t, cfg)
-	l := newTestLibrary(t, from)
+	to, watch := openFile(t), openWith(t, cfg)
+	l := newTestLibrary(t, watch)
 	r := rand.New(rand.NewPCG(37, 38))
 	l.write(t, func(tx *Tx) error { return l.add(t, tx, r) })
+	administer(t, cfg.URL, `ALTER DATABASE {{name}} SET statement_timeout = '1s'`)
+	cfg.URL += "&idle_in_transaction_session_timeout=1s"
+	from := openWith(t, cfg)
 	wait := func(step, table string, _, _ int64) {
 		if step != "copying" || table != "assets" {
 			return
@@ -213,7 +214,7 @@ func TestCopyTakesItsTime(t *testing.T) {
 			err := watch.Read(t.Context(), func(tx *Tx) (err error) {
 				idle, err = tx.exists(`WITH mover AS (SELECT pid FROM pg_locks WHERE relation = 'tasks'::REGCLASS AND mode = 'ShareLock')
 					SELECT 1 WHERE NOT EXISTS (SELECT 1 FROM mover)
-					UNION ALL SELECT 1 FROM pg_stat_activity WHERE pid IN (SELECT pid FROM mover) AND state = 'idle in transaction' AND state_change < clock_timestamp() - INTERVAL '500 ms'`)
+					UNION ALL SELECT 1 FROM pg_stat_activity WHERE pid IN (SELECT pid FROM mover) AND state = 'idle in transaction' AND state_change < clock_timestamp() - INTERVAL '2 s'`)
 				return err
 			})
 			if err != nil {
