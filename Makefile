@@ -90,7 +90,7 @@ FAULTS ?= 3000
 faults: $(PLACES) ## kill, cut the power and the network, FAULTS=3000 times
 	@scripts/install build run test
 	cd cmd/banksia && BANKSIA_TEST_FAULTS=$(FAULTS) go test -count 1 -timeout 10h -run '^TestCuts$$'
-	BANKSIA_TEST_FAULTS=$$(( $(FAULTS) / 10 )) go test -count 1 -v -timeout 10h -run '^TestNodes$$|^TestCrash$$' ./cmd/banksia ./internal/catalog
+	BANKSIA_TEST_FAULTS=$$(( $(FAULTS) / 10 )) go test -count 1 -v -timeout 10h -run '^TestNodes$$|^TestKilledAtEveryStage$$|^TestBackupOfNodes$$|^TestMigrate$$|^TestCrash$$' ./cmd/banksia ./internal/catalog
 
 fuzz: $(PLACES) ## run each fuzz target for ten seconds
 	@for package in $$(go list ./...); do \

@@ -41,6 +41,7 @@ var reachers = map[string]string{
 	"internal/blob/s3/s3.go":           "the same",
 	"internal/blob/s3/transport.go":    "the same",
 	"internal/store/postgres.go":       "the database of the settings",
+	"internal/store/dial.go":           "the same, and notices when it falls silent",
 	"internal/telemetry/trace.go":      "the collector of traces of the environment",
 	"internal/importer/client.go":      "the server that the person at the command line names",
 	"cmd/banksia/local.go":             "the server on the data folder",

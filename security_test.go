@@ -29,12 +29,13 @@ func TestSecurityClaims(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	proofs := regexp.MustCompile(`\*(Test\w+)\*`).FindAllSubmatch(document, -1)
+	proofs := regexp.MustCompile(`\*((?:Test|Fuzz)\w+)\*`).FindAllSubmatch(document, -1)
 	if len(proofs) < 40 {
 		t.Errorf("only %d proofs", len(proofs))
 	}
 	for _, proof := range proofs {
-		if !bytes.Contains(tests, []byte("\nfunc "+string(proof[1])+"(t *testing.T)")) {
+		name := string(proof[1])
+		if !bytes.Contains(tests, []byte("\nfunc "+name+"(t *testing.T)")) && !bytes.Contains(tests, []byte("\nfunc "+name+"(f *testing.F)")) {
 			t.Errorf("docs/security.md gives the proof %s, which is not there", proof[1])
 		}
 	}

@@ -304,6 +304,10 @@ func runRestore(ctx context.Context, args []string, std stdio) error {
 		if _, err := os.Lstat(databaseFile(cfg.data)); !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("there is a database in %s already; restore into an empty folder", cfg.data)
 		}
+	} else if to, err := openTarget(ctx, cfg); err != nil { // before hours of copying
+		return err
+	} else if err := to.Close(); err != nil {
+		return err
 	}
 	originals, err := openBlobs(ctx, cfg)
 	if err != nil {
@@ -344,18 +348,29 @@ func installDatabase(ctx context.Context, cfg *settings, file string, std stdio)
 		return err
 	}
 	defer from.Close()
-	target := cfg.database()
-	target.Target = true
-	to, err := store.Open(ctx, target)
+	to, err := openTarget(ctx, cfg)
 	if err != nil {
 		return err
 	}
 	defer to.Close()
-	err = store.Copy(ctx, from, to, store.CopyOptions{Progress: copyProgress(std.err)})
-	if errors.Is(err, store.ErrNotEmpty) {
-		err = errors.New("there is a library in the database already; restore into an empty one")
+	return store.Copy(ctx, from, to, store.CopyOptions{Progress: copyProgress(std.err)})
+}
+
+// openTarget opens a PostgreSQL database that is to be filled.
+func openTarget(ctx context.Context, cfg *settings) (*store.Store, error) {
+	target := cfg.database()
+	target.Target = true
+	to, err := store.Open(ctx, target)
+	if err != nil {
+		return nil, err
 	}
-	return err
+	if err := to.CanBeFilled(ctx); err != nil {
+		if errors.Is(err, store.ErrNotEmpty) {
+			err = errors.New("there is a library in the database already; restore into an empty one")
+		}
+		return nil, errors.Join(err, to.Close())
+	}
+	return to, nil
 }
 
 // moveFile moves a file to a new place, whole or not at all, also to another disk.

@@ -5,10 +5,14 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
+	"errors"
 	"fmt"
+	"io/fs"
 	"math/rand/v2"
 	"net/url"
+	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -118,7 +122,7 @@ func TestBackupOfNodes(t *testing.T) {
 	})
 
 	kills := 0
-	for round := range rounds(t, 4) {
+	for round := range rounds(t, 2) {
 		cable, size := c.database, int64(20_000)
 		if round%2 == 1 {
 			cable, size = c.storage, 60_000
@@ -161,7 +165,7 @@ func TestBackupOfNodes(t *testing.T) {
 	empty, cable := services.PostgresThrough(t)
 	restore := []string{"restore", attic, "--data", "again", "--database-url", empty, "--blobs", beside("again")}
 	restored := false
-	for round := range rounds(t, 4) {
+	for round := range rounds(t, 2) {
 		line, size := c.storage, int64(40_000)
 		if round%2 == 1 {
 			line, size = cable, 60_000
@@ -179,5 +183,37 @@ func TestBackupOfNodes(t *testing.T) {
 	if out := c.mustRun(t, "check", "--read-data", "--data", "again", "--database-url", empty, "--blobs", beside("again")); !strings.Contains(out, "Everything is there") {
 		t.Error(out)
 	}
+
+	if status, _, problem := c.run(t, append(slices.Clone(restore), "--data", "nowhere", "--blobs", beside("nowhere"))...); status != 1 || !strings.Contains(problem, "a library in the database already") {
+		t.Errorf("restoring over a library: %d %s", status, problem)
+	}
+	if n := files(t, filepath.Join(services.S3Folder(t, location.Host), "nowhere")); n != 0 {
+		t.Errorf("%d files were copied before that was told", n)
+	}
+	// A storage that has acknowledged an original loses it, and damages another.
+	var originals []string
+	err = filepath.WalkDir(filepath.Join(services.S3Folder(t, location.Host), "again", "originals"), func(path string, entry fs.DirEntry, err error) error {
+		if err == nil && entry.Type().IsRegular() {
+			originals = append(originals, path)
+		}
+		return err
+	})
+	if err != nil || len(originals) < 2 {
+		t.Fatal(originals, err)
+	}
+	lost, damaged := originals[0], originals[1]
+	info, err := os.Stat(damaged)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(os.Remove(lost), os.WriteFile(damaged, make([]byte, info.Size()), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	check := []string{"check", "--read-data", "--data", "again", "--database-url", empty, "--blobs", beside("again")}
+	if status, out, _ := c.run(t, check...); status != 1 || !strings.Contains(out, filepath.Base(lost)) || !strings.Contains(out, filepath.Base(damaged)) {
+		t.Errorf("a check of a storage that lost one and damaged one: %d %s", status, out)
+	}
+	c.mustRun(t, append(check, "--repair", "--from-backup", attic)...)
+	c.mustRun(t, check...)
 	t.Logf("%d backups and restores were killed, %d photos are in the last backup", kills, len(wanted))
 }

@@ -30,7 +30,8 @@ the move is cut off, the old database is as it was, and no server starts on the 
 one; the same command begins anew.
 
 With --copy the old database stays in use; what changes while the copy is made may
-not be in it.
+not be in it. Give a server that tries the copy out other --blobs, a copy of the
+photos: what is deleted for good there is deleted where it keeps them.
 `
 
 func migrateCommand() command {

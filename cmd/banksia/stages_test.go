@@ -23,6 +23,7 @@ import (
 // it since. What got no answer may have happened or not.
 type keptAsset struct {
 	sums    []string // of its versions, in base64, the original first
+	edited  bool     // or perhaps; an asset is edited once
 	trashed *bool    // nil: nobody knows
 	deleted *bool
 }
@@ -36,12 +37,13 @@ type stages struct {
 
 func yes(is bool) *bool { return &is }
 
-// some returns an asset of which everything is known and that is not deleted.
-func (s *stages) some(t *testing.T) (id string, a *keptAsset) {
+// some returns an asset that is wanted, of which everything is known and that is not
+// deleted.
+func (s *stages) some(t *testing.T, wanted func(*keptAsset) bool) (id string, a *keptAsset) {
 	t.Helper()
 	for range 2 {
 		for id, a := range s.assets { // in random order
-			if a.deleted != nil && !*a.deleted && a.trashed != nil {
+			if a.deleted != nil && !*a.deleted && a.trashed != nil && wanted(a) {
 				return id, a
 			}
 		}
@@ -55,12 +57,12 @@ func (s *stages) upload(t *testing.T) {
 	content := photo(s.number, 60+s.number%200, 50)
 	if status, _, id := s.send(t, fmt.Sprintf("%d.jpg", s.number), content); status == http.StatusCreated {
 		sum := sha256.Sum256(content)
-		s.assets[id] = &keptAsset{[]string{base64.StdEncoding.EncodeToString(sum[:])}, yes(false), yes(false)}
+		s.assets[id] = &keptAsset{sums: []string{base64.StdEncoding.EncodeToString(sum[:])}, trashed: yes(false), deleted: yes(false)}
 	}
 }
 
 func (s *stages) trash(t *testing.T) {
-	id, a := s.some(t)
+	id, a := s.some(t, func(*keptAsset) bool { return true })
 	if a == nil {
 		return
 	}
@@ -75,7 +77,7 @@ func (s *stages) trash(t *testing.T) {
 }
 
 func (s *stages) purge(t *testing.T) {
-	id, a := s.some(t)
+	id, a := s.some(t, func(*keptAsset) bool { return true })
 	if a == nil {
 		return
 	}
@@ -86,10 +88,11 @@ func (s *stages) purge(t *testing.T) {
 }
 
 func (s *stages) edit(t *testing.T) {
-	id, a := s.some(t)
-	if a == nil || *a.trashed {
+	id, a := s.some(t, func(a *keptAsset) bool { return !*a.trashed && !a.edited })
+	if a == nil {
 		return
 	}
+	a.edited = true
 	s.number++
 	content := photo(s.number, 50, 60)
 	var body bytes.Buffer

@@ -2,11 +2,16 @@ package api_test
 
 import (
 	"bytes"
+	"compress/zlib"
+	"encoding/binary"
 	"encoding/json"
+	"hash/crc32"
 	"io"
 	"net"
 	"net/http"
 	"net/url"
+	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -228,6 +233,88 @@ func TestUploadOfPages(t *testing.T) {
 		}
 	}
 }
+
+// Files that are made to use up the server, to have it call others, or to have it
+// show its own files, are kept as what they are and cost one task each; nothing is
+// called, nothing is shown, and the server answers on.
+func TestHostileUploads(t *testing.T) {
+	t.Parallel()
+	s := banksiatest.NewServer(t)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	go func() {
+		if connection, err := listener.Accept(); err == nil {
+			connection.Close()
+			t.Error("an upload made the server call")
+		}
+	}()
+	secret := filepath.Join(t.TempDir(), "secret.jpg")
+	if err := os.WriteFile(secret, banksiatest.JPEG(t, 40, 40, 9), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	chunk := func(name string, content []byte) []byte {
+		body := append([]byte(name), content...)
+		return binary.BigEndian.AppendUint32(append(binary.BigEndian.AppendUint32(nil, uint32(len(content))), body...), crc32.ChecksumIEEE(body))
+	}
+	var zeros bytes.Buffer
+	packed := zlib.NewWriter(&zeros)
+	if _, err := io.CopyN(packed, zeroes{}, 200<<20); err != nil {
+		t.Fatal(err)
+	}
+	if err := packed.Close(); err != nil {
+		t.Fatal(err)
+	}
+	// A profile, a text and pixels, each of 200 MiB in 200 KiB.
+	header := binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint32(nil, 60000), 60000)
+	bomb := slices.Concat([]byte("\x89PNG\r\n\x1a\n"), chunk("IHDR", append(header, 8, 2, 0, 0, 0)), chunk("iCCP", append([]byte("a\x00\x00"), zeros.Bytes()...)),
+		chunk("zTXt", append([]byte("Comment\x00\x00"), zeros.Bytes()...)), chunk("IDAT", zeros.Bytes()), chunk("IEND", nil))
+	photo := banksiatest.JPEG(t, 40, 40, 13)
+	xmp := func(text string) []byte {
+		packet := "http://ns.adobe.com/xap/1.0/\x00" + text
+		return slices.Concat(photo[:2], []byte{0xff, 0xe1}, binary.BigEndian.AppendUint16(nil, uint16(len(packet)+2)), []byte(packet), photo[2:])
+	}
+	entities := func(definitions, use string) []byte {
+		return xmp(`<?xml version="1.0"?><!DOCTYPE x [` + definitions + `]><x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description xmlns:dc="http://purl.org/dc/elements/1.1/"><dc:description>` + use + `</dc:description></rdf:Description></rdf:RDF></x:xmpmeta>`)
+	}
+	elsewhere := "http://" + listener.Addr().String() + "/x"
+	for name, content := range map[string][]byte{
+		"bomb.png":     bomb,
+		"svg.png":      []byte(`<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" width="9" height="9"><image xlink:href="` + elsewhere + `"/><image xlink:href="file://` + secret + `"/></svg>`),
+		"magick.jpg":   []byte("push graphic-context\nimage over 0,0 9,9 '" + elsewhere + "'\n"),
+		"playlist.mp4": []byte("#EXTM3U\n#EXT-X-MEDIA-SEQUENCE:0\n#EXTINF:1,\n" + elsewhere + "\n#EXTINF:1,\nfile://" + secret + "\n#EXT-X-ENDLIST\n"),
+		"concat.mkv":   []byte("ffconcat version 1.0\nfile '" + secret + "'\nfile '" + elsewhere + "'\n"),
+		"dash.webm":    []byte(`<MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static"><Period><AdaptationSet><Representation id="1"><BaseURL>` + elsewhere + `</BaseURL></Representation></AdaptationSet></Period></MPD>`),
+		"laughs.jpg":   entities(`<!ENTITY a "ha ha ha ha ha "><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;"><!ENTITY c "&b;&b;&b;&b;&b;&b;&b;&b;">`, "&c;"),
+		"xxe.jpg":      entities(`<!ENTITY a SYSTEM "file:///etc/passwd"><!ENTITY b SYSTEM "`+elsewhere+`">`, "&a;&b;"),
+	} {
+		answer := s.Upload(t, banksiatest.UploadParts(name, content))
+		if answer.Status != 201 && answer.Status != 422 {
+			t.Errorf("%s: %d %s", name, answer.Status, answer.Body)
+		}
+		if answer.Status != 201 {
+			continue
+		}
+		s.Finished(t)
+		var made asset
+		answer.JSON(t, &made)
+		body := s.Call(t, "GET", "/api/assets/"+made.ID, nil).Body
+		if bytes.Contains(body, []byte("ha ha")) || bytes.Contains(body, []byte("root:")) {
+			t.Errorf("%s: %.300s", name, body)
+		}
+		thumbnail := s.Call(t, "GET", "/api/assets/"+made.ID+"/thumbnail", nil)
+		if photograph := bytes.HasPrefix(content, []byte{0xff, 0xd8}); (thumbnail.Status == 200) != photograph {
+			t.Errorf("%s: a preview is answered with %d", name, thumbnail.Status)
+		}
+	}
+}
+
+// zeroes is a file of nothing else, without an end.
+type zeroes struct{}
+
+func (zeroes) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 
 // Requests that servers and proxies may read differently are refused, and nothing
 // after them is taken for a request.

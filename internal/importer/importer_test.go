@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -496,6 +497,27 @@ func TestLinksAndLoops(t *testing.T) {
 	summary := newRun(t, s, t.TempDir(), rootLink, filepath.Join(root, "in"), root).mustDo(t)
 	if got := countsOf(summary); got != (counts{imported: 1}) || summary.Links != 6 {
 		t.Errorf("the counts are %+v with %d links, and the server has %v", got, summary.Links, s.names())
+	}
+}
+
+// A pipe that nobody writes to would be waited for: in a folder it is passed by, and
+// one that was named, as by a shell's *, is told.
+func TestPipes(t *testing.T) {
+	root := tree(t, map[string]string{"a.jpg": "a"})
+	var named []string
+	for _, name := range []string{"b.jpg", "b.zip", "a.jpg.json", "a.xmp"} {
+		named = append(named, filepath.Join(root, name))
+		if err := syscall.Mkfifo(named[len(named)-1], 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := newContractServer(t)
+	if got := countsOf(newRun(t, s, t.TempDir(), root).mustDo(t)); got != (counts{imported: 1}) {
+		t.Errorf("of the folder: %+v", got)
+	}
+	summary := newRun(t, s, t.TempDir(), named...).mustDo(t)
+	if got := countsOf(summary); got != (counts{failed: 4}) || !strings.Contains(fmt.Sprint(summary.Failures), "not a regular file") {
+		t.Errorf("of the pipes: %+v, %v", got, summary.Failures)
 	}
 }
 

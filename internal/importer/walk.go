@@ -120,10 +120,13 @@ func (w *walker) walk(roots []string) error {
 			w.failed(cleanText(root), err)
 			continue
 		}
-		if info.IsDir() {
+		switch {
+		case info.IsDir():
 			err = w.folder(root, filepath.Base(root), []fs.FileInfo{info})
-		} else {
+		case info.Mode().IsRegular():
 			err = w.single(root, info)
+		default: // a pipe would be waited for
+			w.failed(cleanText(root), errNotRegular)
 		}
 		if err != nil {
 			return err
@@ -144,6 +147,8 @@ func (w *walker) single(root string, info fs.FileInfo) error {
 	}
 	return w.file(root, filepath.Base(root), info, w.last)
 }
+
+var errNotRegular = errors.New("not a regular file")
 
 // maxDepth ends a walk that some file system makes endless.
 const maxDepth = 200
@@ -224,7 +229,7 @@ func (w *walker) newFolder(dir string, names []string) *folder {
 			return sidecarFile{}, err
 		}
 		if !info.Mode().IsRegular() {
-			return sidecarFile{}, errors.New("not a regular file")
+			return sidecarFile{}, errNotRegular
 		}
 		return sidecarFile{
 			name: name,

@@ -154,21 +154,32 @@ func Copy(ctx context.Context, from, to *Store, o CopyOptions) error {
 	})
 }
 
+// CanBeFilled fails with ErrNotEmpty when a copy into the database would.
+func (s *Store) CanBeFilled(ctx context.Context) error { return s.Read(ctx, (*Tx).canBeFilled) }
+
+func (tx *Tx) canBeFilled() error {
+	unfinished, err := tx.exists(`SELECT 1 FROM settings WHERE name = $1`, settingUnfinished)
+	if err != nil || unfinished {
+		return err
+	}
+	some, err := tx.exists(`SELECT 1 FROM users LIMIT 1`)
+	if err == nil && some {
+		err = ErrNotEmpty
+	}
+	return err
+}
+
 // begin makes the target an unfinished copy, without what another that was cut off
 // has left in it.
 func (c *copying) begin(ctx context.Context) error {
 	return c.to.patientlyAlone(ctx, func(tx *Tx) error {
-		unfinished, err := tx.exists(`SELECT 1 FROM settings WHERE name = $1`, settingUnfinished)
-		if err != nil {
+		if err := tx.canBeFilled(); err != nil {
 			return err
-		}
-		if some, err := tx.exists(`SELECT 1 FROM users LIMIT 1`); err != nil || some && !unfinished {
-			return errors.Join(err, ErrNotEmpty)
 		}
 		if err := tx.emptyTables(); err != nil {
 			return fmt.Errorf("empty the target: %w", err)
 		}
-		_, err = tx.Exec(`INSERT INTO settings (name, value) VALUES ($1, $2)`, settingUnfinished, c.token)
+		_, err := tx.Exec(`INSERT INTO settings (name, value) VALUES ($1, $2)`, settingUnfinished, c.token)
 		return err
 	})
 }

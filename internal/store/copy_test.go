@@ -152,7 +152,8 @@ func TestMove(t *testing.T) {
 			if during == nil {
 				t.Error("the source was changed while it was moved")
 			}
-			if err := server.Write(t.Context(), add); !errors.Is(err, ErrMoved) || banksia.ErrorCode(err) != banksia.CodeUnavailable {
+			err = server.Write(t.Context(), add)
+			if e, ok := errors.AsType[*banksia.Error](err); !errors.Is(err, ErrMoved) || !ok || e.Code != banksia.CodeUnavailable || e.Retry == 0 {
 				t.Errorf("changing what was moved: %v", err)
 			}
 			if _, err := Open(t.Context(), cfg); !errors.Is(err, ErrMoved) {

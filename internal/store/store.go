@@ -264,7 +264,7 @@ func (s *Store) explain(err error) error {
 	case readOnly:
 		return &banksia.Error{Code: banksia.CodeStorage, Message: "The database cannot be written for now.", Retry: 10 * time.Second, Err: err}
 	case sealed:
-		return &banksia.Error{Code: banksia.CodeUnavailable, Message: "The library was moved to another database.", Err: errors.Join(ErrMoved, err)}
+		return &banksia.Error{Code: banksia.CodeUnavailable, Message: "The library was moved to another database.", Retry: 5 * time.Second, Err: errors.Join(ErrMoved, err)} // until the servers are started with that one
 	case busy:
 		return errors.Join(errTurn(), err)
 	case noText:

@@ -117,6 +117,7 @@ type result struct {
 	commit   Commit
 	err      error
 	released bool // stopped before its end
+	late     bool // it no longer counts
 	duration time.Duration
 }
 
@@ -286,7 +287,8 @@ func (r *Runner) turn(ctx context.Context, finished []result, room int) (t turne
 // was paused or cut off for longer than its lease, and what the other did counts.
 func (r *Runner) settle(tx *store.Tx, one *result) error {
 	t := one.delivery.Task
-	if held, err := tx.HoldTask(one.delivery); err != nil || !held {
+	held, err := tx.HoldTask(one.delivery)
+	if one.late = !held; err != nil || !held {
 		return err
 	}
 	if one.released {
@@ -298,7 +300,6 @@ func (r *Runner) settle(tx *store.Tx, one *result) error {
 	}
 	summary := "done"
 	if one.commit != nil {
-		var err error
 		if summary, err = one.commit(tx); err != nil {
 			return err
 		}
@@ -402,6 +403,9 @@ func (r *Runner) log(one *result) {
 		level = slog.LevelWarn
 	}
 	attributes = append(attributes, slog.String("outcome", string(r.outcome(one))), slog.Int("attempt", t.RetryCount+1), slog.Int64("duration_ms", one.duration.Milliseconds()))
+	if one.late {
+		attributes = append(attributes, slog.Bool("late", true)) // and changed nothing
+	}
 	if one.err != nil {
 		attributes = append(attributes, slog.Any("error", one.err))
 	}

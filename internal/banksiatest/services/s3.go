@@ -43,6 +43,17 @@ func S3(t testing.TB) (endpoint, bucket, key, secret string) {
 	return "http://" + server.address, bucket, s3Key, s3Secret
 }
 
+// S3Folder is where the server keeps the objects of a bucket as files, for tests that
+// damage them behind its back.
+func S3Folder(t testing.TB, bucket string) string {
+	t.Helper()
+	server, err := s3Server()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return filepath.Join(server.files, bucket)
+}
+
 type s3Process struct{ address, files string }
 
 var s3Server = sync.OnceValues(func() (server s3Process, err error) {
