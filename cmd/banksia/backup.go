@@ -182,7 +182,7 @@ func openBackups(ctx context.Context, name string, create bool) (place blob.Stor
 	}
 	if place, err = openPlace(ctx, name, temporary); err != nil {
 		os.RemoveAll(temporary)
-		return nil, nil, fmt.Errorf("use %s for backups: %w", name, err)
+		return nil, nil, fmt.Errorf("use %s for backups: %w", config.HidePasswords(name), err)
 	}
 	return place, func() { os.RemoveAll(temporary) }, nil
 }

@@ -45,6 +45,7 @@ type Manifest struct {
 	DatabaseBytes  int64     `json:"database_bytes"`
 	Originals      int64     `json:"originals"` // different ones
 	OriginalBytes  int64     `json:"original_bytes"`
+	Owner          string    `json:"owner,omitempty"` // first user: tells libraries apart
 }
 
 // nameLayout makes names that sort by time.
@@ -85,10 +86,28 @@ type Summary struct {
 // while it ran.
 const attempts = 5
 
+// ErrOtherLibrary says that a place has backups of another library. To prune would
+// be to remove those.
+var ErrOtherLibrary = errors.New("the place has backups of another library; each needs a place of its own")
+
 // Create makes a snapshot of a database and its originals, which servers may be
 // using. The snapshot is whole: a backup that fails leaves none.
 func Create(ctx context.Context, from *store.Store, originals, place blob.Store, o Options) (s Summary, err error) {
 	o.fill()
+	owner, err := from.Owner(ctx)
+	if banksia.ErrorCode(err) == banksia.CodeNotFound {
+		return s, errors.New("the database has no library yet; is it the right one?")
+	}
+	if err != nil {
+		return s, fmt.Errorf("backup: %w", err)
+	}
+	switch newest, err := Find(ctx, place, ""); {
+	case err != nil && !errors.Is(err, ErrNoSnapshot):
+		return s, fmt.Errorf("backup: %w", err)
+	case newest.Owner != "" && newest.Owner != owner.ID.String():
+		return s, ErrOtherLibrary
+	}
+	s.Owner = owner.ID.String()
 	held, err := use(ctx, place, making)
 	if err != nil {
 		return s, fmt.Errorf("backup: %w", err)
@@ -116,7 +135,7 @@ func create(ctx context.Context, from *store.Store, originals, place blob.Store,
 	}
 	defer os.RemoveAll(folder)
 	created := from.Now()
-	s.Manifest = Manifest{Name: created.Format(nameLayout), Created: created, Version: o.Version}
+	s.Manifest = Manifest{Name: created.Format(nameLayout), Created: created, Version: o.Version, Owner: s.Owner}
 	file := filepath.Join(folder, "banksia.db")
 	o.Progress("database", 0, 0, 0)
 	err = from.Snapshot(ctx, file, func(step, table string, done, total int64) { o.Progress("database: "+step+" "+table, done, total, 0) })

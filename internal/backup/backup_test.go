@@ -109,6 +109,21 @@ func restore(t *testing.T, place blob.Store, m backup.Manifest, database store.C
 	return s, to
 }
 
+// A place is of one library: what another one prunes would be the first one's.
+func TestBackupOfAnotherLibrary(t *testing.T) {
+	t.Parallel()
+	place := folder(t)
+	first, second := banksiatest.NewServer(t), banksiatest.NewServer(t)
+	made := create(t, first, place)
+	if _, err := backup.Create(t.Context(), second.Store, second.Blobs, place, backup.Options{}); !errors.Is(err, backup.ErrOtherLibrary) {
+		t.Errorf("a backup to the place of another library: %v", err)
+	}
+	if all, err := backup.List(t.Context(), place); err != nil || len(all) != 1 || all[0] != made.Manifest {
+		t.Errorf("it left %+v, %v", all, err)
+	}
+	create(t, first, place)
+}
+
 // A backup brings what is new, can be proven whole, and comes up on either engine
 // with every row and byte.
 func TestBackup(t *testing.T) {

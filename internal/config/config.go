@@ -46,7 +46,7 @@ type Sources struct {
 // go unnoticed. It fails with flag.ErrHelp when help was asked for.
 func Parse(set *flag.FlagSet, args []string, from Sources) (rest []string, err error) {
 	if rest, err = parseFlags(set, args); err != nil {
-		if hidden := hidePasswords(err.Error()); hidden != err.Error() {
+		if hidden := HidePasswords(err.Error()); hidden != err.Error() {
 			return nil, errors.New(hidden)
 		}
 		return nil, err
@@ -60,7 +60,7 @@ func Parse(set *flag.FlagSet, args []string, from Sources) (rest []string, err e
 		}
 		given[f.Name] = true
 		if err := set.Set(f.Name, value); err != nil {
-			errs = append(errs, fmt.Errorf("%s cannot be %q: %w", source, hidePasswords(value), err))
+			errs = append(errs, fmt.Errorf("%s cannot be %q: %w", source, HidePasswords(value), err))
 		}
 	}
 	settings := map[string]*flag.Flag{}
@@ -96,8 +96,8 @@ func Parse(set *flag.FlagSet, args []string, from Sources) (rest []string, err e
 // passwords are the parts of URLs that hold one: before a host, or in the query.
 var passwords = regexp.MustCompile(`(?i)//[^\s"]*@|[\w-]*(password|secret|token|key)[\w-]*=[^&\s"]*`)
 
-// hidePasswords makes a text fit for the terminal and the log.
-func hidePasswords(text string) string {
+// HidePasswords makes a text fit for the terminal and the log.
+func HidePasswords(text string) string {
 	return passwords.ReplaceAllStringFunc(text, func(found string) string {
 		if strings.HasPrefix(found, "//") {
 			return "//xxxxx@"
