@@ -60,7 +60,7 @@ func TestMigrate(t *testing.T) {
 	old := w.serve(t)
 	upload(old, 8)
 	for range rounds(t, 4) {
-		cut := cable.CutAfter(rand.Int64N(60_000))
+		cut := cable.CutAfter(rand.Int64N(25_000)) // less than a whole move of these photos sends
 		c := w.command(t.Context(), "migrate", "--from", "sqlite", "--to", url)
 		var out bytes.Buffer
 		c.Stdout, c.Stderr = &out, &out

@@ -207,7 +207,7 @@ func (s *Store) openPostgres(cfg Config) error {
 		settings.ConnectTimeout = 5 * time.Second
 	}
 	settings.DialFunc = databaseDialer.DialContext
-	s.writer = newPool(stdlib.OpenDB(*withSession(settings, cfg.Patience, 2*time.Minute)), cfg.Writers, s.dialect.beginWrite)
+	s.writer = newPool(stdlib.OpenDB(*withSession(settings, cfg.Patience, idlePatience)), cfg.Writers, s.dialect.beginWrite)
 	// Readers wait inside of a transaction, which sees nothing and holds nothing
 	// before its first statement.
 	s.readers = newPool(stdlib.OpenDB(*withSession(settings, cfg.Patience, 0)), cfg.Readers, s.dialect.beginRead)
@@ -215,10 +215,14 @@ func (s *Store) openPostgres(cfg Config) error {
 	return nil
 }
 
+// idlePatience is how long a transaction that changes something may wait for its next
+// statement. Nothing is done within one but statements, so its node stands still or is
+// gone; it is less than others wait for their turn, so that they get it.
+const idlePatience = 20 * time.Second
+
 // withSession adds what a connection is told before its first statement. PgBouncer
 // refuses these as parameters of a connection. idle is how long a transaction may
-// wait for its next statement: one whose node is gone must not hold its turn for
-// long; 0: for ever.
+// wait for its next statement; 0: for ever.
 func withSession(settings *pgx.ConnConfig, patience, idle time.Duration) *pgx.ConnConfig {
 	settings = settings.Copy() // with a map of its own
 	var text strings.Builder

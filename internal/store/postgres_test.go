@@ -99,8 +99,34 @@ func TestIdleTransactions(t *testing.T) {
 	show := func(to *string) func(*Tx) error {
 		return func(tx *Tx) error { return tx.QueryRow(`SHOW idle_in_transaction_session_timeout`).Scan(to) }
 	}
-	if err := errors.Join(s.Write(t.Context(), show(&writer)), s.Read(t.Context(), show(&reader))); err != nil || writer != "2min" || reader != "0" {
+	if err := errors.Join(s.Write(t.Context(), show(&writer)), s.Read(t.Context(), show(&reader))); err != nil || writer != "20s" || reader != "0" {
 		t.Errorf("writers may idle for %s, readers for %s, %v", writer, reader, err)
+	}
+	cfg.URL += "&idle_in_transaction_session_timeout=100ms"
+	paused := openWith(t, cfg)
+	err := paused.Write(t.Context(), func(tx *Tx) error {
+		var process int
+		if err := tx.QueryRow(`SELECT pg_backend_pid()`).Scan(&process); err != nil {
+			return err
+		}
+		for running := true; running; { // until the server has ended it
+			err := s.Read(t.Context(), func(tx *Tx) (err error) {
+				running, err = tx.exists(`SELECT 1 FROM pg_stat_activity WHERE pid = $1`, process)
+				return err
+			})
+			if err != nil {
+				t.Error(err)
+				return nil
+			}
+		}
+		_, err := tx.Exec(`UPDATE users SET email = email`)
+		return err
+	})
+	if e, ok := errors.AsType[*banksia.Error](err); !ok || e.Code != banksia.CodeStorage || e.Retry == 0 {
+		t.Errorf("a writer that stood still for too long: %v", err)
+	}
+	if err := paused.Write(t.Context(), func(*Tx) error { return nil }); err != nil {
+		t.Errorf("the next writer: %v", err)
 	}
 }
 
