@@ -1142,7 +1142,7 @@ func TestLockOrFind(t *testing.T) {
 	if err := announce(folder, want); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, _, _, err := openLocal(t.Context(), folder); !errors.Is(err, errInUse) || !strings.Contains(err.Error(), "banksia import") {
+	if _, _, _, _, err := openLocal(t.Context(), folder, ""); !errors.Is(err, errInUse) || !strings.Contains(err.Error(), "banksia import") {
 		t.Errorf("an import beside an import: %v", err)
 	}
 	if err := lock.Close(); err != nil {

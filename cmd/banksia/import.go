@@ -127,7 +127,7 @@ func runImport(ctx context.Context, args []string, std stdio) error {
 		if err != nil {
 			return fmt.Errorf("find the data folder: %w", err)
 		}
-		baseURL, apiKey, client, closeLocal, err := openLocal(ctx, folder)
+		baseURL, apiKey, client, closeLocal, err := openLocal(ctx, folder, f.config)
 		if err != nil {
 			return fmt.Errorf("open the data folder %s: %w", folder, err)
 		}

@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"errors"
 	"flag"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -58,5 +61,20 @@ func TestImportHelp(t *testing.T) {
 		if !strings.Contains(out.String(), name) {
 			t.Errorf("the help does not mention %s", name)
 		}
+	}
+}
+
+// A file of settings that an import names says where the library is.
+func TestImportConfig(t *testing.T) {
+	t.Parallel()
+	w := newWorkspace(t)
+	for name, content := range map[string]string{"settings": "BANKSIA_DATABASE_URL=postgres://nobody@127.0.0.1:1/none\n", "a.jpg": string(photo(1, 20, 20))} {
+		if err := os.WriteFile(filepath.Join(w.dir, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	status, out, errOut := w.run(t, "import", "--config", "settings", "a.jpg")
+	if _, err := os.Stat(databaseFile(filepath.Join(w.dir, "data"))); status == 0 || !strings.Contains(errOut, "127.0.0.1:1") || !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("ends with %d, %v: %s%s", status, err, out, errOut)
 	}
 }

@@ -12,17 +12,18 @@ import (
 	"time"
 )
 
-// openLocal gives access to the library in a data folder: through the server that
-// runs on it, or by running the whole program inside this process. closeLocal ends
+// openLocal gives access to the library in a data folder, with a file of settings (""
+// for the one in the folder): through the server that runs on it, or by running the
+// whole program inside this process. closeLocal ends
 // that; in process it first waits until the background work is done, telling how
 // much is left, or until its context ends: the rest is done at the next start.
-func openLocal(ctx context.Context, folder string) (baseURL, apiKey string, client *http.Client, closeLocal func(context.Context, func(pending int)) error, err error) {
+func openLocal(ctx context.Context, folder, file string) (baseURL, apiKey string, client *http.Client, closeLocal func(context.Context, func(pending int)) error, err error) {
 	std := stdio{os.Stdin, os.Stdout, os.Stderr}
 	cfg := defaultSettings()
 	cfg.logLevel = slog.LevelError // the terminal shows the progress
 	set := flag.NewFlagSet("import", flag.ContinueOnError)
 	cfg.addFlags(set)
-	if _, err := cfg.load(set, "", []string{"--data", folder}, std); err != nil {
+	if _, err := cfg.load(set, "", []string{"--data", folder, "--config", file}, std); err != nil {
 		return "", "", nil, nil, err
 	}
 	lock, running, err := lockOrFind(ctx, folder)
