@@ -27,7 +27,7 @@ Servers may run on the old database meanwhile. They go on answering reads and re
 changes with 503 and Retry-After, which clients repeat. Once the move is complete
 the old database refuses changes for good: start the servers with the new one. When
 the move is cut off, the old database is as it was, and no server starts on the new
-one; the same command begins anew.
+one; the same command begins anew, or makes the last step where that is left.
 
 With --copy the old database stays in use; what changes while the copy is made may
 not be in it. Give a server that tries the copy out other --blobs, a copy of the
@@ -81,6 +81,14 @@ func runMigrate(ctx context.Context, args []string, std stdio) error {
 		}
 	}
 	a, err := store.Open(ctx, source)
+	if moved, ok := errors.AsType[*store.MovedError](err); ok && moved.To == withoutPassword(target) {
+		if done, finishErr := finishMove(ctx, target); done || finishErr != nil {
+			if done {
+				fmt.Fprintf(std.out, "The move was complete but for its last step, which is done now. %s\n", startWithNew)
+			}
+			return finishErr
+		}
+	}
 	if err != nil {
 		return fmt.Errorf("the database to read: %w", explainDatabase(err))
 	}
@@ -110,9 +118,22 @@ func runMigrate(ctx context.Context, args []string, std stdio) error {
 	}
 	fmt.Fprintf(std.out, "Every row was copied and compared, in %s.\n", time.Since(begin).Round(time.Millisecond))
 	if !keep {
-		fmt.Fprintf(std.out, "The old database takes no more changes. Start the servers with the new one.\n")
+		fmt.Fprintln(std.out, "The old database takes no more changes. "+startWithNew)
 	}
 	return nil
+}
+
+const startWithNew = "Start the servers with the new one."
+
+// finishMove does what a move has left that was cut off at the very end.
+func finishMove(ctx context.Context, target store.Config) (done bool, err error) {
+	target.Target = true
+	s, err := store.Open(ctx, target)
+	if err != nil {
+		return false, fmt.Errorf("the database that was filled: %w", explainDatabase(err))
+	}
+	defer s.Close()
+	return s.FinishMove(ctx)
 }
 
 // databaseNamed is what a person calls a database on the command line.

@@ -54,13 +54,27 @@ var copiedTables = []struct{ name, key string }{
 
 // Names of settings that a copy leaves.
 const (
-	settingUnfinished = "copy.unfinished" // in the target, until it is whole: which copy fills it
+	settingUnfinished = "copy.unfinished" // in the target, until it may be used: which copy fills it, or whole
 	settingMovedTo    = "copy.moved_to"   // in the source: where everything is now
 )
 
+// whole is the value of settingUnfinished of a target that was filled and compared and
+// waits for its source to be closed.
+var whole = []byte("whole")
+
+// MovedError says that everything in a database was moved to another. It is ErrMoved.
+type MovedError struct {
+	To string // CopyOptions.MoveTo
+}
+
+func (e *MovedError) Error() string { return ErrMoved.Error() + " to " + e.To }
+
+// Is implements what errors.Is asks for.
+func (e *MovedError) Is(target error) bool { return target == ErrMoved }
+
 var (
 	// ErrUnfinishedCopy says that a copy into the database was cut off.
-	ErrUnfinishedCopy = errors.New("the database is an unfinished copy; run the same copy again, which begins anew")
+	ErrUnfinishedCopy = errors.New("the database is an unfinished copy; run the same command again")
 	// ErrMoved says that everything in the database was moved to another.
 	ErrMoved = errors.New("the database was moved")
 	// ErrNotEmpty says that a database has users already.
@@ -93,7 +107,7 @@ type copying struct {
 // Copy fills an empty database with everything in another, on any engine, as it is
 // at one moment, and then compares them row by row. While it runs the source can be
 // read and, unless it is being moved, written. A target that was not finished can
-// only be opened as Config.Target: to be filled anew.
+// only be opened as Config.Target: to be filled anew, or for FinishMove.
 func Copy(ctx context.Context, from, to *Store, o CopyOptions) error {
 	c := &copying{to: to, token: []byte(rand.Text()), progress: o.Progress}
 	if c.progress == nil {
@@ -139,20 +153,39 @@ func Copy(ctx context.Context, from, to *Store, o CopyOptions) error {
 		}
 		return c.finish(ctx)
 	}
-	return from.patientlyAlone(ctx, func(source *Tx) error {
+	err := from.patientlyAlone(ctx, func(source *Tx) error {
 		if err := source.closeToChanges(); err != nil {
 			return fmt.Errorf("keep others from changing the source: %w", err)
 		}
 		if err := copyAll(source); err != nil {
 			return err
 		}
-		// The target first: were this cut off between the two, both could be opened,
-		// and the source still is the one in use.
-		if err := c.finish(ctx); err != nil {
+		// So that there is no moment at which both can be used, the target waits for
+		// the source; see FinishMove for when that is cut off.
+		if err := c.awaitSource(ctx); err != nil {
 			return err
 		}
 		return source.seal(o.MoveTo)
 	})
+	if err != nil {
+		return err
+	}
+	return c.finish(ctx)
+}
+
+// FinishMove opens the target of a move that was cut off after its source had been
+// closed, which the caller has seen. done is false when the target is no such.
+func (s *Store) FinishMove(ctx context.Context) (done bool, err error) {
+	err = s.Write(ctx, func(tx *Tx) error {
+		result, err := tx.Exec(`DELETE FROM settings WHERE name = $1 AND value = $2`, settingUnfinished, whole)
+		if err != nil {
+			return err
+		}
+		n, err := result.RowsAffected()
+		done = n > 0
+		return err
+	})
+	return done, err
 }
 
 // CanBeFilled fails with ErrNotEmpty when a copy into the database would.
@@ -211,6 +244,18 @@ func (c *copying) write(ctx context.Context, f func(*Tx) error) error {
 		}
 		return f(tx)
 	})
+}
+
+// awaitSource marks the target as whole.
+func (c *copying) awaitSource(ctx context.Context) error {
+	err := c.write(ctx, func(tx *Tx) error {
+		_, err := tx.Exec(`UPDATE settings SET value = $1 WHERE name = $2`, whole, settingUnfinished)
+		return err
+	})
+	if err == nil {
+		c.token = whole
+	}
+	return err
 }
 
 // finish makes the target a database like any other.
@@ -290,7 +335,7 @@ func (s *Store) refuseCopies(ctx context.Context, target bool) error {
 				}
 				return ErrUnfinishedCopy
 			}
-			return fmt.Errorf("%w to %s", ErrMoved, value)
+			return &MovedError{To: string(value)}
 		})
 	})
 }

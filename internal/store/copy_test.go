@@ -166,6 +166,52 @@ func TestMove(t *testing.T) {
 	}
 }
 
+// A move that is cut off after the source was closed leaves no two databases in use,
+// nor none: its last step can be made later.
+func TestMoveCutOffAtTheEnd(t *testing.T) {
+	t.Parallel()
+	for name, cfg := range map[string]Config{"SQLite": emptyFile(t), "PostgreSQL": emptyPostgres(t)} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			from := openWith(t, cfg)
+			l := newTestLibrary(t, from)
+			r := rand.New(rand.NewPCG(39, 40))
+			l.write(t, func(tx *Tx) error { return l.add(t, tx, r) })
+			target := emptyFile(t)
+			to := openWith(t, target)
+			trigger := func(text string) {
+				t.Helper()
+				if err := to.Write(t.Context(), func(tx *Tx) error { return tx.execScript(text) }); err != nil {
+					t.Fatal(err)
+				}
+			}
+			trigger(`CREATE TRIGGER cut BEFORE DELETE ON settings WHEN OLD.name = 'copy.unfinished' BEGIN SELECT RAISE(FAIL, 'cut off'); END`)
+			if err := Copy(t.Context(), from, to, CopyOptions{MoveTo: "there"}); err == nil || !strings.Contains(err.Error(), "cut off") {
+				t.Errorf("the move ends with %v", err)
+			}
+			_, err := Open(t.Context(), cfg)
+			if moved, ok := errors.AsType[*MovedError](err); !ok || moved.To != "there" || !errors.Is(err, ErrMoved) {
+				t.Errorf("opening the source: %v", err)
+			}
+			if _, err := Open(t.Context(), target); !errors.Is(err, ErrUnfinishedCopy) {
+				t.Errorf("opening the target: %v", err)
+			}
+			trigger(`DROP TRIGGER cut`)
+			target.Target = true
+			for _, want := range []bool{true, false} {
+				if done, err := openWith(t, target).FinishMove(t.Context()); err != nil || done != want {
+					t.Errorf("finished: %v, %v; want %v", done, err, want)
+				}
+			}
+			target.Target = false
+			list, _, err := openWith(t, target).ListAssets(t.Context(), l.scope, AssetFilter{LibraryID: l.id, Limit: 20})
+			if err != nil || len(list) == 0 {
+				t.Errorf("the target lists %d assets, %v", len(list), err)
+			}
+		})
+	}
+}
+
 // Of two copies into one database the later one goes on, and the other fails.
 func TestCopyOvertaken(t *testing.T) {
 	t.Parallel()
