@@ -156,7 +156,7 @@ func openStore(ctx context.Context, cfg *settings, observer store.Observer) (*st
 		return nil, fmt.Errorf("%w; start that version again (this is %s), nothing was changed", err, version)
 	}
 	if errors.Is(err, store.ErrMoved) {
-		return nil, fmt.Errorf("%w; name that one with --database-url", err)
+		return nil, fmt.Errorf("%w; start the servers with that one", err)
 	}
 	return s, explainDatabase(err)
 }

@@ -226,15 +226,14 @@ func makeBackup(ctx context.Context, cfg *settings, place blob.Store, r backupRe
 		return nil
 	}
 	removed, gone, freed, err := backup.Prune(ctx, place, r.keep, options)
-	if errors.Is(err, backup.ErrInUse) { // the next one does it
-		fmt.Fprintf(std.out, "old backups were not removed: %v\n", err)
-		return nil
-	}
 	for _, name := range removed {
 		fmt.Fprintf(std.out, "removed backup %s\n", name)
 	}
 	if gone > 0 {
 		fmt.Fprintf(std.out, "removed %d originals (%s) that no backup names\n", gone, byteSize(freed))
+	}
+	if errors.Is(err, backup.ErrInUse) { // the next one does it
+		_, err = fmt.Fprintf(std.out, "not all old backups were removed: %v\n", err)
 	}
 	return err
 }

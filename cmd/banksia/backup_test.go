@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"io/fs"
 	"net/url"
 	"os"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/banksia-photos/banksia/internal/banksiatest/services"
+	"github.com/banksia-photos/banksia/internal/blob"
 )
 
 // originalsIn lists the paths of the originals below a folder.
@@ -80,11 +82,22 @@ func TestBackupAndRestore(t *testing.T) {
 		t.Fatal(err)
 	}
 	contains(t, "the restore", p.mustRun(t, "restore", "backups"), "Restored backup "+name, "of which 0 were copied")
+	damaged := p.data("blobs/" + string(blob.Original(make([]byte, 32))))
+	if err := errors.Join(os.MkdirAll(filepath.Dir(damaged), 0o700), os.WriteFile(damaged, []byte("other bytes"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
 	old := time.Now().Add(-2 * time.Hour)
 	for _, path := range originalsIn(t, p.data("blobs")) {
 		if err := os.Chtimes(path, old, old); err != nil {
 			t.Fatal(err)
 		}
+	}
+	status, _, problem := p.run(t, "check", "--save-unowned", "unowned")
+	if saved := files(t, filepath.Join(p.dir, "unowned")); status != 1 || saved != 1 || !strings.Contains(problem, filepath.Base(damaged)) {
+		t.Errorf("beside a damaged one %d were saved: %d %s", saved, status, problem)
+	}
+	if err := os.Remove(damaged); err != nil {
+		t.Fatal(err)
 	}
 	contains(t, "the check", p.mustRun(t, "check", "--save-unowned", "unowned"), "1 originals", "belong to no asset", "saved in unowned")
 	contains(t, "the import", summary(p.mustRun(t, "import", "unowned")), "imported 1")

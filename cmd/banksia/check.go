@@ -132,17 +132,22 @@ func count(n int, thing string) string {
 }
 
 // saveOriginals copies originals into a folder, under their checksum and the usual
-// extension of their content. What is there already is left alone.
+// extension of their content. What is there already is left alone, and one that cannot
+// be read does not keep the others from being saved.
 func saveOriginals(ctx context.Context, from blob.Store, originals []blob.Info, folder string) error {
 	if err := os.MkdirAll(folder, 0o700); err != nil {
 		return fmt.Errorf("make the folder for originals: %w", err)
 	}
+	var failed []error
 	for _, original := range originals {
 		if err := saveOriginal(ctx, from, original.Key, folder); err != nil {
-			return fmt.Errorf("save %s: %w", original.Key, err)
+			failed = append(failed, fmt.Errorf("save %s: %w", original.Key, err))
+		}
+		if ctx.Err() != nil {
+			break
 		}
 	}
-	return nil
+	return errors.Join(failed...)
 }
 
 func saveOriginal(ctx context.Context, from blob.Store, key blob.Key, folder string) error {

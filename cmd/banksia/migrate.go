@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -127,6 +128,9 @@ const startWithNew = "Start the servers with the new one."
 
 // finishMove does what a move has left that was cut off at the very end.
 func finishMove(ctx context.Context, target store.Config) (done bool, err error) {
+	if _, err := os.Stat(target.Path); target.Path != "" && errors.Is(err, fs.ErrNotExist) {
+		return false, nil // it went elsewhere since; to open it would make one
+	}
 	target.Target = true
 	s, err := store.Open(ctx, target)
 	if err != nil {

@@ -179,3 +179,27 @@ func TestMigrate(t *testing.T) {
 	}
 	t.Logf("%d reads while the library moved, %d changes refused", reads.Load(), refused.Load())
 }
+
+// A move that was made is not made again, nor is a database where its target was.
+func TestMigrateAgain(t *testing.T) {
+	t.Parallel()
+	w := newWorkspace(t)
+	w.serve(t).end(t, syscall.SIGTERM)
+	w.mustRun(t, "migrate", "--from", "sqlite", "--to", "sqlite:data/other.db")
+	other := filepath.Join(w.dir, "data", "other.db")
+	for _, there := range []bool{true, false} {
+		status, out, errOut := w.run(t, "migrate", "--from", "sqlite", "--to", "sqlite:data/other.db")
+		if status == 0 || !strings.Contains(errOut, "was moved to data/other.db") {
+			t.Errorf("it ends with %d: %s%s", status, out, errOut)
+		}
+		if _, err := os.Stat(other); (err == nil) != there {
+			t.Errorf("the other database: %v; there before: %v", err, there)
+		}
+		for _, suffix := range []string{"", "-wal", "-shm"} {
+			os.Remove(other + suffix)
+		}
+	}
+	if status, _, errOut := w.run(t, "check"); status == 0 || !strings.Contains(errOut, "start the servers with that one") {
+		t.Errorf("the old database is used with %d: %s", status, errOut)
+	}
+}

@@ -367,6 +367,11 @@ func (m *matrix) countEvents() (n int) {
 func (m *matrix) send(r requestOf, o spec.Operation, authorization string) (status int, body string) {
 	m.t.Helper()
 	request := r.http(m.t, m.s, o, "")
+	return m.do(request, authorization)
+}
+
+func (m *matrix) do(request *http.Request, authorization string) (status int, body string) {
+	m.t.Helper()
 	if authorization != "" {
 		request.Header.Set("Authorization", authorization)
 	}
@@ -396,19 +401,7 @@ func (m *matrix) public(method, path string, values url.Values, authorization st
 		m.t.Fatal(err)
 	}
 	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	if authorization != "" {
-		request.Header.Set("Authorization", authorization)
-	}
-	answer, err := m.client.Do(request)
-	if err != nil {
-		m.t.Fatal(err)
-	}
-	defer answer.Body.Close()
-	text, err := io.ReadAll(answer.Body)
-	if err != nil {
-		m.t.Fatal(err)
-	}
-	return answer.StatusCode, string(text)
+	return m.do(request, authorization)
 }
 
 // unchanged fails the test when anything has changed since the last look.
